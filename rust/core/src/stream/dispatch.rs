@@ -10,18 +10,19 @@ use super::machine::{ShardMachine, NS_PER_MS};
 use super::protocol::{Command, Condition, Event, Outcome};
 use super::suspects::Finding;
 use super::window;
+use crate::stream::lane_reset;
 use crate::Now;
 
 impl ShardMachine {
     /// Do everything that has become possible.
     pub(super) fn advance(&mut self, now: &Now) {
-        self.restart_at_seek();
+        lane_reset::restart_at_seek(self);
         self.recall_expired(now);
         if !self.is_held() {
             self.dispatch(now);
         }
-        self.pass_barrier();
-        self.end_shard();
+        lane_reset::pass_barrier(self);
+        lane_reset::end_shard(self);
         self.window_due_ns = self.window_deadline(now);
         if std::mem::take(&mut self.progress) {
             self.suspects.forget_done(self.low(), self.window.is_some());

@@ -9,6 +9,7 @@ use super::intake::Intake;
 use super::lanes::{Lane, Phase};
 use super::protocol::{BatchId, Command, Condition, Event, Fetch, Outcome, Record, Settings, Suspect};
 use super::suspects::{self, Suspects};
+use crate::stream::lane_reset;
 use crate::Now;
 
 pub(super) const NS_PER_MS: u64 = 1_000_000;
@@ -70,7 +71,7 @@ impl ShardMachine {
             progress: false,
             commands: VecDeque::new(),
         };
-        machine.raise_barrier();
+        lane_reset::raise_barrier(&mut machine);
         machine
     }
 
@@ -135,7 +136,7 @@ impl ShardMachine {
         self.trimmed = self.trimmed.max(first);
         self.progress |= lost > 0;
         self.wake_lanes(now);
-        self.raise_barrier();
+        lane_reset::raise_barrier(self);
         self.advance(now);
         lost
     }
@@ -221,7 +222,7 @@ impl ShardMachine {
     pub fn configure(&mut self, settings: Settings, now: &Now) {
         self.settings = settings;
         self.intake.configure(&self.settings, self.lanes.len());
-        self.raise_barrier();
+        lane_reset::raise_barrier(self);
         self.wake_lanes(now);
         self.advance(now);
     }

@@ -50,7 +50,7 @@ fn what_waits_to_be_tried_again_is_not_in_flight_and_does_not_begin() {
     machine.due(&late);
     assert_eq!(runs(&mut machine), []);
     assert_eq!(machine.next_due(), None, "it does not ask for a time that has passed");
-    assert_eq!(machine.lane_status(0).map(|lane| lane.name), Some("lent"));
+    assert_eq!(forebay_core::stream::status::lane_status(&machine, 0).map(|lane| lane.name), Some("lent"));
     machine.lend(vec![], &late);
     assert_eq!(runs(&mut machine).len(), 1);
 }

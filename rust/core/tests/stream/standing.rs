@@ -11,7 +11,7 @@ use crate::reading::NOW;
 type Told = (&'static str, Option<u64>, usize, u32, Option<u64>);
 
 fn lane(machine: &ShardMachine, lane: usize) -> Option<Told> {
-    let status = machine.lane_status(lane)?;
+    let status = forebay_core::stream::status::lane_status(machine, lane)?;
     Some((status.name, status.first, status.records, status.attempt, status.retry_at_ns))
 }
 
@@ -23,12 +23,12 @@ fn a_lane_tells_what_it_does() {
     machine.completed(1, &Outcome::Error, &NOW);
     let retry_at_ns = NOW.mono_ns + 3_600_000_000_000;
     assert_eq!(lane(&machine, 1), Some(("waiting", Some(1), 2, 2, Some(retry_at_ns))));
-    assert_eq!((machine.lanes_busy(), machine.lanes_waiting()), (2, 1));
+    assert_eq!((machine.lanes_busy(), forebay_core::stream::status::lanes_waiting(&machine)), (2, 1));
     machine.completed(0, &success(), &NOW);
     assert_eq!(runs(&mut machine), [(2, 0, vec![2])]);
     machine.completed(2, &success(), &NOW);
     assert_eq!(lane(&machine, 0), Some(("idle", None, 0, 0, None)));
-    assert_eq!((machine.lanes_busy(), machine.lanes_waiting()), (1, 1));
+    assert_eq!((machine.lanes_busy(), forebay_core::stream::status::lanes_waiting(&machine)), (1, 1));
     assert_eq!(lane(&machine, 2), None);
     assert!(!machine.lends());
     machine.lend(vec![1], &NOW);
@@ -40,7 +40,9 @@ fn a_record_tells_how_it_stands() {
     let mut machine = fed(1, 2, 4);
     assert_eq!(runs(&mut machine).len(), 2);
     machine.completed(1, &Outcome::Error, &NOW);
-    let standing = |machine: &ShardMachine| -> Vec<_> { (0..5).map(|at| machine.standing(at, at as u32)).collect() };
+    let standing = |machine: &ShardMachine| -> Vec<_> {
+        (0..5).map(|at| forebay_core::stream::status::standing(machine, at, at as u32)).collect()
+    };
     let told = [(0, "running"), (1, "retried"), (0, "waiting"), (1, "waiting"), (0, "unread")];
     assert_eq!(standing(&machine), told);
     machine.completed(0, &success(), &NOW);

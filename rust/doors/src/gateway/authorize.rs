@@ -47,203 +47,208 @@ pub(super) struct Caller<'a> {
     pub(super) patience: Duration,
 }
 
-impl Gateway {
-    /// Who the caller is; the answer to it, where it is not let in.
-    pub(super) async fn authorize(&self, asked: Asked<'_>) -> Result<Authorized, Answer> {
-        let Some(at) = asked.route.authorizer else { return Ok(Authorized::Open) };
-        let authorizer = &asked.api.authorizers[at];
-        // The handler, or a server behind the route, may take another value than is looked at here.
-        if let Some(source) = authorizer.sources.iter().find(|source| source.is_ambiguous(asked.request)) {
-            asked.trail.not_let_in(&authorizer.name, &identity_twice(&source.text()));
-            return Err(match &authorizer.by {
-                By::Jwt { .. } => refused(Refusal::Invalid("the token stands in the request more than once")),
-                By::Lambda { .. } | By::Iam {} => Answer::message(401, "Unauthorized"),
-            });
+/// Who the caller is; the answer to it, where it is not let in.
+pub(super) async fn authorize(gateway: &Gateway, asked: Asked<'_>) -> Result<Authorized, Answer> {
+    let Some(at) = asked.route.authorizer else { return Ok(Authorized::Open) };
+    let authorizer = &asked.api.authorizers[at];
+    // The handler, or a server behind the route, may take another value than is looked at here.
+    if let Some(source) = authorizer.sources.iter().find(|source| source.is_ambiguous(asked.request)) {
+        asked.trail.not_let_in(&authorizer.name, &identity_twice(&source.text()));
+        return Err(match &authorizer.by {
+            By::Jwt { .. } => refused(Refusal::Invalid("the token stands in the request more than once")),
+            By::Lambda { .. } | By::Iam {} => Answer::message(401, "Unauthorized"),
+        });
+    }
+    match &authorizer.by {
+        By::Jwt { .. } => {
+            let source = authorizer.sources.first();
+            let token = source.and_then(|source| source.find(asked.request, asked.arrival)).unwrap_or_default();
+            by_token(gateway, asked, authorizer, &token).await
         }
-        match &authorizer.by {
-            By::Jwt { .. } => {
-                let source = authorizer.sources.first();
-                let token = source.and_then(|source| source.find(asked.request, asked.arrival)).unwrap_or_default();
-                self.by_token(asked, authorizer, &token).await
+        By::Lambda { .. } => {
+            let mut found = Vec::with_capacity(authorizer.sources.len());
+            for source in &authorizer.sources {
+                let Some(value) = source.find(asked.request, asked.arrival) else {
+                    asked.trail.not_let_in(&authorizer.name, &no_identity(&source.text()));
+                    return Err(Answer::message(401, "Unauthorized"));
+                };
+                found.push(value.into_owned());
             }
-            By::Lambda { .. } => {
-                let mut found = Vec::with_capacity(authorizer.sources.len());
-                for source in &authorizer.sources {
-                    let Some(value) = source.find(asked.request, asked.arrival) else {
-                        asked.trail.not_let_in(&authorizer.name, &no_identity(&source.text()));
-                        return Err(Answer::message(401, "Unauthorized"));
-                    };
-                    found.push(value.into_owned());
-                }
-                self.by_function(asked, authorizer, &found).await
-            }
-            By::Iam {} => Err(Answer::message(500, "Internal Server Error")),
+            by_function(gateway, asked, authorizer, &found).await
+        }
+        By::Iam {} => Err(Answer::message(500, "Internal Server Error")),
+    }
+}
+
+async fn by_token(
+    gateway: &Gateway,
+    asked: Asked<'_>,
+    authorizer: &Authorizer,
+    text: &str,
+) -> Result<Authorized, Answer> {
+    let refused = |refusal: Refusal| {
+        asked.trail.not_let_in(&authorizer.name, why(refusal));
+        refused(refusal)
+    };
+    let scopes = &asked.route.definition.scopes;
+    let known = known_token(gateway, asked, authorizer, text).await.map_err(refused)?;
+    let scopes = known.claims.granted(scopes).map_err(refused)?;
+    Ok(Authorized::Jwt { claims: known.json.clone(), scopes })
+}
+
+async fn known_token(
+    gateway: &Gateway,
+    asked: Asked<'_>,
+    authorizer: &Authorizer,
+    text: &str,
+) -> Result<Arc<KnownToken>, Refusal> {
+    let now_s = asked.arrival.time_ms / 1000;
+    let key = digest(&[&asked.api.id, asked.arrival.stage, &authorizer.name, &authorizer.written, text]);
+    let entry = asked.deployment.tokens.entry(key);
+    let mut entry = entry.lock().await;
+    if let Some((_, known)) = entry.as_ref().filter(|(until_s, _)| *until_s > now_s) {
+        return Ok(known.clone());
+    }
+    let token = Token::parse(text)?;
+    let Some(wanted) = authorizer.wanted() else { return Err(Refusal::Missing) };
+    check_signature(gateway, asked, &token, &wanted).await?;
+    let claims = token.check(&wanted, now_s)?;
+    let until_s = claims.until_s.min(now_s + TOKEN_KEPT_S);
+    let known = Arc::new(KnownToken { json: claims.json().into(), claims });
+    *entry = Some((until_s, known.clone()));
+    Ok(known)
+}
+
+async fn check_signature(
+    gateway: &Gateway,
+    asked: Asked<'_>,
+    token: &Token<'_>,
+    wanted: &Wanted,
+) -> Result<(), Refusal> {
+    match gateway.issuers.verify(&wanted.issuer, token, gateway.mono_ns()).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Refusal::Invalid("the token does not have a valid signature")),
+        Err(text) => {
+            asked
+                .engine
+                .remark_on_api(&asked.api.name, &format!("the keys of {} are not there: {text}", wanted.issuer));
+            Err(Refusal::Invalid("the keys of the issuer are not there"))
         }
     }
+}
 
-    async fn by_token(&self, asked: Asked<'_>, authorizer: &Authorizer, text: &str) -> Result<Authorized, Answer> {
-        let refused = |refusal: Refusal| {
-            asked.trail.not_let_in(&authorizer.name, why(refusal));
-            refused(refusal)
-        };
-        let scopes = &asked.route.definition.scopes;
-        let known = self.known_token(asked, authorizer, text).await.map_err(refused)?;
-        let scopes = known.claims.granted(scopes).map_err(refused)?;
-        Ok(Authorized::Jwt { claims: known.json.clone(), scopes })
+/// What an authoriser has said within its time, or says now. Whoever shares the failure of another's question is told so; `late` is the
+/// failure of those for whom others ask too long.
+pub(super) async fn said<T, E: Clone>(
+    gateway: &Gateway,
+    kept: &Kept<T, E>,
+    (caller, trail, late): (Caller<'_>, &Trail, E),
+    ask: impl Future<Output = Result<T, E>>,
+) -> Result<Arc<T>, E> {
+    let mut has_asked = false;
+    let ask = async {
+        has_asked = true;
+        let fresh = ask.await?;
+        Ok((gateway.mono_ns() + u64::from(caller.ttl_s) * 1_000_000_000, fresh))
+    };
+    let place = (caller.key, || gateway.mono_ns(), caller.patience);
+    let found = kept.find(place, ask).await.unwrap_or(Err(late));
+    if found.is_err() && !has_asked {
+        trail.not_let_in(caller.authorizer, OTHERS_FAILED);
     }
+    found
+}
 
-    async fn known_token(
-        &self,
-        asked: Asked<'_>,
-        authorizer: &Authorizer,
-        text: &str,
-    ) -> Result<Arc<KnownToken>, Refusal> {
-        let now_s = asked.arrival.time_ms / 1000;
-        let key = digest(&[&asked.api.id, asked.arrival.stage, &authorizer.name, &authorizer.written, text]);
-        let entry = asked.deployment.tokens.entry(key);
-        let mut entry = entry.lock().await;
-        if let Some((_, known)) = entry.as_ref().filter(|(until_s, _)| *until_s > now_s) {
-            return Ok(known.clone());
-        }
-        let token = Token::parse(text)?;
-        let Some(wanted) = authorizer.wanted() else { return Err(Refusal::Missing) };
-        self.check_signature(asked, &token, &wanted).await?;
-        let claims = token.check(&wanted, now_s)?;
-        let until_s = claims.until_s.min(now_s + TOKEN_KEPT_S);
-        let known = Arc::new(KnownToken { json: claims.json().into(), claims });
-        *entry = Some((until_s, known.clone()));
-        Ok(known)
-    }
-
-    async fn check_signature(&self, asked: Asked<'_>, token: &Token<'_>, wanted: &Wanted) -> Result<(), Refusal> {
-        match self.issuers.verify(&wanted.issuer, token, self.mono_ns()).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Refusal::Invalid("the token does not have a valid signature")),
-            Err(text) => {
-                asked
-                    .engine
-                    .remark_on_api(&asked.api.name, &format!("the keys of {} are not there: {text}", wanted.issuer));
-                Err(Refusal::Invalid("the keys of the issuer are not there"))
-            }
-        }
-    }
-
-    /// What an authoriser has said within its time, or says now. Whoever shares the failure of another's question is told so; `late` is the
-    /// failure of those for whom others ask too long.
-    pub(super) async fn said<T, E: Clone>(
-        &self,
-        kept: &Kept<T, E>,
-        (caller, trail, late): (Caller<'_>, &Trail, E),
-        ask: impl Future<Output = Result<T, E>>,
-    ) -> Result<Arc<T>, E> {
-        let mut has_asked = false;
-        let ask = async {
-            has_asked = true;
-            let fresh = ask.await?;
-            Ok((self.mono_ns() + u64::from(caller.ttl_s) * 1_000_000_000, fresh))
-        };
-        let place = (caller.key, || self.mono_ns(), caller.patience);
-        let found = kept.find(place, ask).await.unwrap_or(Err(late));
-        if found.is_err() && !has_asked {
-            trail.not_let_in(caller.authorizer, OTHERS_FAILED);
-        }
-        found
-    }
-
-    async fn by_function(
-        &self,
-        asked: Asked<'_>,
-        authorizer: &Authorizer,
-        sources: &[String],
-    ) -> Result<Authorized, Answer> {
-        let By::Lambda { ttl, function, .. } = &authorizer.by else {
-            return Err(Answer::message(500, "Internal Server Error"));
-        };
-        let decision = if *ttl == 0 {
-            Arc::new(self.ask_function(asked, authorizer, sources).await?)
-        } else {
-            let (name, written) = (authorizer.name.as_str(), authorizer.written.as_str());
-            let flush = self.rest.served.caches.decisions(&asked.api.id, asked.arrival.stage).to_string();
-            // Other code has not said what is kept.
-            let code = asked.engine.code_of(function);
-            let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, &flush, name, written, &code];
-            parts.extend(sources.iter().map(String::as_str));
-            let caller = Caller { authorizer: name, key: digest(&parts), ttl_s: *ttl, patience: DECISION_TIMEOUT };
-            let late = Answer::message(500, "Internal Server Error");
-            let ask = self.ask_function(asked, authorizer, sources);
-            self.said(&asked.deployment.decisions, (caller, asked.trail, late), ask).await?
-        };
-        match decision.of(&self.route_arn(asked), &self.readings_of_route_arn(asked)) {
-            Said::Allowed(authorized) => Ok(authorized),
-            Said::Denied { .. } => {
-                asked.trail.says_no(&authorizer.name);
-                Err(Answer::message(403, "Forbidden"))
-            }
+async fn by_function(
+    gateway: &Gateway,
+    asked: Asked<'_>,
+    authorizer: &Authorizer,
+    sources: &[String],
+) -> Result<Authorized, Answer> {
+    let By::Lambda { ttl, function, .. } = &authorizer.by else {
+        return Err(Answer::message(500, "Internal Server Error"));
+    };
+    let decision = if *ttl == 0 {
+        Arc::new(ask_function(gateway, asked, authorizer, sources).await?)
+    } else {
+        let (name, written) = (authorizer.name.as_str(), authorizer.written.as_str());
+        let flush = gateway.rest.served.caches.decisions(&asked.api.id, asked.arrival.stage).to_string();
+        // Other code has not said what is kept.
+        let code = asked.engine.code_of(function);
+        let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, &flush, name, written, &code];
+        parts.extend(sources.iter().map(String::as_str));
+        let caller = Caller { authorizer: name, key: digest(&parts), ttl_s: *ttl, patience: DECISION_TIMEOUT };
+        let late = Answer::message(500, "Internal Server Error");
+        let ask = ask_function(gateway, asked, authorizer, sources);
+        said(gateway, &asked.deployment.decisions, (caller, asked.trail, late), ask).await?
+    };
+    match decision.of(&route_arn(gateway, asked), &readings_of_route_arn(gateway, asked)) {
+        Said::Allowed(authorized) => Ok(authorized),
+        Said::Denied { .. } => {
+            asked.trail.says_no(&authorizer.name);
+            Err(Answer::message(403, "Forbidden"))
         }
     }
+}
 
-    fn route_arn(&self, asked: Asked<'_>) -> String {
-        let Asked { api, arrival, request, .. } = asked;
-        if api.kind == Kind::Websocket {
-            let (region, account) = (&self.region, &self.account);
-            return format!(
-                "arn:aws:execute-api:{region}:{account}:{}/{}/{}",
-                api.id, arrival.stage, arrival.route_key
-            );
+fn route_arn(gateway: &Gateway, asked: Asked<'_>) -> String {
+    let Asked { api, arrival, request, .. } = asked;
+    if api.kind == Kind::Websocket {
+        let (region, account) = (&gateway.region, &gateway.account);
+        return format!("arn:aws:execute-api:{region}:{account}:{}/{}/{}", api.id, arrival.stage, arrival.route_key);
+    }
+    format!("{}{}", method_arn(gateway, asked), path_in_stage(request.path, arrival.stage))
+}
+
+/// The same with the path as others may read it.
+fn readings_of_route_arn(gateway: &Gateway, asked: Asked<'_>) -> Vec<String> {
+    let Asked { api, arrival, request, .. } = asked;
+    if api.kind == Kind::Websocket {
+        return Vec::new();
+    }
+    let readings = routes::readings(path_in_stage(request.path, arrival.stage)).into_iter();
+    readings.map(|path| format!("{}/{path}", method_arn(gateway, asked))).collect()
+}
+
+fn method_arn(gateway: &Gateway, Asked { api, arrival, request, .. }: Asked<'_>) -> String {
+    let (region, account, method) = (&gateway.region, &gateway.account, request.method);
+    format!("arn:aws:execute-api:{region}:{account}:{}/{}/{method}", api.id, arrival.stage)
+}
+
+async fn ask_function(
+    gateway: &Gateway,
+    asked: Asked<'_>,
+    authorizer: &Authorizer,
+    sources: &[String],
+) -> Result<Decision, Answer> {
+    let failed = || Answer::message(500, "Internal Server Error");
+    let By::Lambda { function, payload_format, simple_responses, .. } = &authorizer.by else {
+        return Err(failed());
+    };
+    let arn = route_arn(gateway, asked);
+    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+    let payload = match payload_format {
+        Format::Two => event::two(asked.request, asked.arrival, For::Authorizer(&arn, &sources)),
+        Format::One => event::one(asked.request, asked.arrival, Some((&arn, &sources))),
+    };
+    let question = Question { function, authorizer: Some(&authorizer.name), trace: None, is_told: true };
+    let told = match asked.trail.ask(asked.engine, question, payload.into(), DECISION_TIMEOUT).await {
+        Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, *simple_responses),
+        Some(Ok(_)) => Err("it gave no answer".into()),
+        // A function that raises exactly this says no; anything else is its failure.
+        Some(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
+            asked.trail.says_no(&authorizer.name);
+            return Err(Answer::message(401, "Unauthorized"));
         }
-        format!("{}{}", self.method_arn(asked), path_in_stage(request.path, arrival.stage))
-    }
-
-    /// The same with the path as others may read it.
-    fn readings_of_route_arn(&self, asked: Asked<'_>) -> Vec<String> {
-        let Asked { api, arrival, request, .. } = asked;
-        if api.kind == Kind::Websocket {
-            return Vec::new();
-        }
-        let readings = routes::readings(path_in_stage(request.path, arrival.stage)).into_iter();
-        readings.map(|path| format!("{}/{path}", self.method_arn(asked))).collect()
-    }
-
-    fn method_arn(&self, Asked { api, arrival, request, .. }: Asked<'_>) -> String {
-        let (region, account, method) = (&self.region, &self.account, request.method);
-        format!("arn:aws:execute-api:{region}:{account}:{}/{}/{method}", api.id, arrival.stage)
-    }
-
-    async fn ask_function(
-        &self,
-        asked: Asked<'_>,
-        authorizer: &Authorizer,
-        sources: &[String],
-    ) -> Result<Decision, Answer> {
-        let failed = || Answer::message(500, "Internal Server Error");
-        let By::Lambda { function, payload_format, simple_responses, .. } = &authorizer.by else {
-            return Err(failed());
-        };
-        let arn = self.route_arn(asked);
-        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
-        let payload = match payload_format {
-            Format::Two => event::two(asked.request, asked.arrival, For::Authorizer(&arn, &sources)),
-            Format::One => event::one(asked.request, asked.arrival, Some((&arn, &sources))),
-        };
-        let question = Question { function, authorizer: Some(&authorizer.name), trace: None, is_told: true };
-        let told = match asked.trail.ask(asked.engine, question, payload.into(), DECISION_TIMEOUT).await {
-            Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, *simple_responses),
-            Some(Ok(_)) => Err("it gave no answer".into()),
-            // A function that raises exactly this says no; anything else is its failure.
-            Some(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
-                asked.trail.says_no(&authorizer.name);
-                return Err(Answer::message(401, "Unauthorized"));
-            }
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("it took longer than 10 s".into()),
-        };
-        told.map_err(|text| {
-            asked.trail.not_let_in(&authorizer.name, &text);
-            let text = format!("authorizer {:?}, function {function}: {text}", authorizer.name);
-            asked.engine.remark_on_api(&asked.api.name, &text);
-            failed()
-        })
-    }
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("it took longer than 10 s".into()),
+    };
+    told.map_err(|text| {
+        asked.trail.not_let_in(&authorizer.name, &text);
+        let text = format!("authorizer {:?}, function {function}: {text}", authorizer.name);
+        asked.engine.remark_on_api(&asked.api.name, &text);
+        failed()
+    })
 }
 
 /// Why nobody is let in whose request is without what callers are told by.

@@ -21,7 +21,7 @@ mod reply;
 mod rest;
 mod rest_authorize;
 mod rest_run;
-mod rest_test;
+pub(crate) mod rest_test;
 mod serve;
 mod signers;
 mod sockets;
@@ -350,7 +350,7 @@ impl Gateway {
 impl Service for Door {
     async fn answer(&self, request: HttpRequest<Incoming>, peer: SocketAddr) -> Response<Body> {
         let door = self.clone();
-        let request = async move { door.gateway.serve(request, peer, &door).await };
+        let request = async move { serve::serve(&door.gateway, request, peer, &door).await };
         Going::begin(request, &self.gateway.left).await
     }
 

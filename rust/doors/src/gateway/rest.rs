@@ -37,9 +37,9 @@ use crate::gateway::body::{self, Unread};
 use crate::gateway::compress::{compressed, Compressing};
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
-use crate::gateway::serve::{FULL, LEFT, LEFT_WHY};
+use crate::gateway::serve::{self, FULL, LEFT, LEFT_WHY};
 use crate::gateway::trail::Trail;
-use crate::gateway::{going, signers, Gateway};
+use crate::gateway::{going, rest_authorize, signers, Gateway};
 
 /// KiB of integrations' answers that wait for long templates: no request is under way for longer.
 const ANSWERS_KIB_MAX: usize = 64 << 10;
@@ -235,318 +235,320 @@ impl RestState {
     }
 }
 
-impl Gateway {
-    /// Answer a request of a REST API.
-    pub(super) async fn serve_rest(
-        &self,
-        engine: &Engine,
-        found: &Found<'_>,
-        head: &Head<'_>,
-        incoming: Incoming,
-    ) -> Answer {
-        let (began, trail) = (Instant::now(), Trail::default());
-        let (request_id, extended_id) = (uuid_of(&self.ids.next(), &self.ids.next()), self.ids.next());
-        let named = (request_id.as_str(), extended_id.as_str(), &trail);
-        let (answer, stage, route) = self.serve_stage(engine, found, named, head, incoming).await;
-        let (registry, api) = (engine.registry(), found.api.name.as_str());
-        // Only what is declared is a label: a client makes none up.
-        let labels = [api, stage.as_str(), route.as_str()];
-        registry.counter(Metric::ApiRequests, &labels).add(1);
-        match answer.status {
-            400..=499 => registry.counter(Metric::ApiClientErrors, &labels).add(1),
-            500..=599 => registry.counter(Metric::ApiServerErrors, &labels).add(1),
-            _ => {}
+/// Answer a request of a REST API.
+pub(super) async fn serve_rest(
+    gateway: &Gateway,
+    engine: &Engine,
+    found: &Found<'_>,
+    head: &Head<'_>,
+    incoming: Incoming,
+) -> Answer {
+    let (began, trail) = (Instant::now(), Trail::default());
+    let (request_id, extended_id) = (uuid_of(&gateway.ids.next(), &gateway.ids.next()), gateway.ids.next());
+    let named = (request_id.as_str(), extended_id.as_str(), &trail);
+    let (answer, stage, route) = serve_stage(gateway, engine, found, named, head, incoming).await;
+    let (registry, api) = (engine.registry(), found.api.name.as_str());
+    // Only what is declared is a label: a client makes none up.
+    let labels = [api, stage.as_str(), route.as_str()];
+    registry.counter(Metric::ApiRequests, &labels).add(1);
+    match answer.status {
+        400..=499 => registry.counter(Metric::ApiClientErrors, &labels).add(1),
+        500..=599 => registry.counter(Metric::ApiServerErrors, &labels).add(1),
+        _ => {}
+    }
+    registry.distribution(Metric::ApiLatency, &labels[..2]).record(began.elapsed().as_secs_f64());
+    if going::is_left() {
+        trail.tell(LEFT, LEFT_WHY);
+    }
+    let way = trail.take();
+    if let Some(took) = way.integration {
+        registry.distribution(Metric::ApiIntegrationLatency, &labels[..2]).record(took.as_secs_f64());
+    }
+    if let Some(had_it) = way.cached {
+        let metric = if had_it { Metric::ApiCacheHits } else { Metric::ApiCacheMisses };
+        registry.counter(metric, &labels[..2]).add(1);
+    }
+    let answer = compressed(answer, found.api.minimum_compression_size, head, &gateway.rest.compressing).await;
+    let asked = requests::Asked {
+        at_ms: now_ms(),
+        took: began.elapsed(),
+        ids: [&request_id, &extended_id],
+        api,
+        stage: &stage,
+        method: head.method,
+        place: requests::Place::Path(found.path),
+        route: &route,
+        function: "",
+        status: answer.status,
+    };
+    serve::note(gateway, head, (&found.api.id, found.path, answer.body.len()), &asked, way);
+    answer
+}
+
+/// The answer, and the stage and the method that the request has reached, empty where there is none.
+async fn serve_stage(
+    gateway: &Gateway,
+    engine: &Engine,
+    found: &Found<'_>,
+    (request_id, extended_id, trail): (&str, &str, &Trail),
+    head: &Head<'_>,
+    incoming: Incoming,
+) -> (Answer, String, String) {
+    let Found { kept, api, path } = found;
+    let (name, rest) = stage_of(path);
+    let Some(stage) = kept.account.stages.get(&(api.id.clone(), name.to_owned())) else {
+        trail.turned_away("the API has no such stage");
+        return (forbidden(request_id, extended_id), String::new(), String::new());
+    };
+    let reached_stage = stage.stage_name.clone();
+    let canary = gate::canary(stage, gateway.rest.draw(request_id));
+    let deployment = canary.and_then(|canary| canary.deployment_id.as_deref()).unwrap_or(&stage.deployment_id);
+    let Some(served) = gateway.rest.compiled(kept, &api.id, deployment).await else {
+        trail.turned_away("the deployment of the stage is gone");
+        return (forbidden(request_id, extended_id), reached_stage, String::new());
+    };
+    let (variables, time_ms) = (gate::variables(stage, canary), now_ms());
+    let trace_id = trace_of(request_id, time_ms);
+    let request = Request {
+        method: head.method,
+        path: rest,
+        query: head.query,
+        protocol: head.protocol,
+        headers: &head.headers,
+        source_ip: &head.source_ip,
+        client_cert: head.client_cert(),
+        body: &[],
+    };
+    let open = Authorized::Open;
+    let mut arrival = Arrival {
+        account: &gateway.account,
+        region: &gateway.region,
+        domain: &head.host,
+        stage: &stage.stage_name,
+        stage_variables: &variables,
+        deployment,
+        is_canary: canary.is_some(),
+        full_path: path,
+        parameters: &[],
+        request_id,
+        extended_request_id: extended_id,
+        trace_id: &trace_id,
+        time_ms,
+        authorized: &open,
+        api_key: None,
+    };
+    let Some((route, parameters)) = served.find(head.method, rest) else {
+        let failure = Failure::new(ResponseType::MissingAuthenticationToken);
+        trail.turned_away("no method of the stage has this verb and this path");
+        return (unrouted(&served, &request, &arrival, &failure), reached_stage, String::new());
+    };
+    let name = format!("{} {}", route.method.http_method, route.resource_path);
+    arrival.parameters = &parameters;
+    let answers = answers(gateway, &served.api.id, stage, &arrival);
+    let (served, services) = (&served, &[][..]);
+    let reached = Reached { engine, kept, served, stage, route, request, arrival, trail, answers, services };
+    let answer = answer_reached(gateway, &reached, head, incoming).await.unwrap_or_else(|answer| answer);
+    (answer, reached_stage, name)
+}
+
+/// Answer a request that has reached a method.
+async fn answer_reached(
+    gateway: &Gateway,
+    reached: &Reached<'_>,
+    head: &Head<'_>,
+    incoming: Incoming,
+) -> Result<Answer, Answer> {
+    let fail = |failure: Failure| fail(reached, &failure);
+    // Before anybody is asked: who waits for an authoriser takes a place, too.
+    let Some(_under_way) = gateway.places.request() else {
+        reached.trail.turned_away(FULL);
+        return Err(fail(Failure::new(ResponseType::Throttled)));
+    };
+    admitted_by_policy(gateway, reached).map_err(fail)?;
+    let ((authorized, client), whole) = if reached.route.method.authorization_type == "AWS_IAM" {
+        // A signature is made over the body: it is read before anybody is let in, if the head can be right.
+        let arn = arn(gateway, reached);
+        let head_is_right = gateway.signers.check_head(head.given(&[]), signers::OF_APIS);
+        head_is_right.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
+        let whole = take_rest(gateway, reached, head, incoming).await?;
+        let signed = gateway.signers.signer(head.given(&whole.bytes), signers::OF_APIS);
+        let signer = signed.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
+        (let_in(gateway, reached, Some(signer)).await.map_err(fail)?, whole)
+    } else {
+        (let_in(gateway, reached, None).await.map_err(fail)?, take_rest(gateway, reached, head, incoming).await?)
+    };
+    let request = Request { body: &whole.bytes, ..reached.request };
+    let api_key = client.map(|client| (client.key.id.as_str(), client.key.value.as_str()));
+    let arrival = Arrival { authorized: &authorized, api_key, ..reached.arrival };
+    let Reached { engine, kept, served, stage, route, trail, services, .. } = *reached;
+    let answers = reached.answers.clone();
+    Ok(cached(gateway, &Reached { engine, kept, served, stage, route, request, arrival, trail, answers, services })
+        .await)
+}
+
+/// The cache of a stage that has one. It is taken when a request arrives: one that is under way while the stage is deployed anew and
+/// its cache flushed keeps its answer where nobody looks any more.
+fn answers(gateway: &Gateway, api: &str, stage: &Stage, arrival: &Arrival<'_>) -> Option<SharedCache> {
+    let own = arrival.is_canary && !stage.canary_settings.as_ref().is_some_and(|canary| canary.use_stage_cache);
+    stage.cache_cluster_enabled.then(|| gateway.rest.served.caches.answers(api, stage, own))
+}
+
+/// Read a body.
+async fn take_rest(
+    gateway: &Gateway,
+    reached: &Reached<'_>,
+    head: &Head<'_>,
+    incoming: Incoming,
+) -> Result<body::Whole, Answer> {
+    let fail = |why: &str, kind| {
+        reached.trail.turned_away(why);
+        fail(reached, &Failure::new(kind))
+    };
+    body::read(head, incoming, &gateway.bodies).await.map_err(|unread| match unread {
+        Unread::TooLarge => fail(unread.why(), ResponseType::RequestTooLarge),
+        Unread::NoRoom => fail(unread.why(), ResponseType::Throttled),
+        Unread::TooSlow => Answer::message(408, "Request Timeout"),
+        Unread::Broken => Answer::message(400, "Bad Request"),
+    })
+}
+
+/// The ARN of an API.
+fn api_arn(gateway: &Gateway, api: &str) -> String {
+    format!("arn:aws:execute-api:{}:{}:{api}", gateway.region, gateway.account)
+}
+
+/// The ARN of what a request asks for.
+pub(super) fn arn(gateway: &Gateway, reached: &Reached<'_>) -> String {
+    format!("{}/{}", api_arn(gateway, &reached.served.api.id), place_of(reached))
+}
+
+/// The same with the path as routes are found by it, where it was written otherwise.
+pub(super) fn readings_of_arn(gateway: &Gateway, reached: &Reached<'_>) -> Vec<String> {
+    let arn = api_arn(gateway, &reached.served.api.id);
+    readings_of(reached).into_iter().map(|place| format!("{arn}/{place}")).collect()
+}
+
+fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
+    reached.trail.fails(failure);
+    // What a client has sent is no fault of the app.
+    if let Some(remark) = failure.remark.as_ref().filter(|_| failure.response_type.status() >= 500) {
+        let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
+        reached.engine.remark_on_api(&reached.served.api.name, &text);
+    }
+    reached.exchange(Log::default()).failed(failure)
+}
+
+/// Hold a request against the resource policy of its API.
+fn admitted_by_policy(gateway: &Gateway, reached: &Reached<'_>) -> Result<(), Failure> {
+    let Reached { served, route, request, arrival, .. } = reached;
+    let Some(policy) = &served.api.policy else { return Ok(()) };
+    let (place, readings, api_arn) = (place_of(reached), readings_of(reached), api_arn(gateway, &served.api.id));
+    let facts = Facts {
+        source_ip: request.source_ip,
+        user_agent: request.values("user-agent").next(),
+        referer: request.values("referer").next(),
+        is_tls: request.values("x-forwarded-proto").all(|scheme| scheme == "https"),
+        now_ms: arrival.time_ms,
+    };
+    let caller = Caller { api_arn: &api_arn, place: &place, readings: &readings, facts };
+    // An authoriser says who is let in; the policy only says who is not.
+    let needs_allow = ["NONE", "COGNITO_USER_POOLS"].contains(&route.method.authorization_type.as_str());
+    if needs_allow || gate::judge(policy, caller)? == Verdict::Deny {
+        gate::admit(policy, caller)?;
+    }
+    Ok(())
+}
+
+/// Who has sent a request, and by which key; the failure of one that is not let in. Of one that needs a signature it is known who
+/// has signed.
+async fn let_in<'a>(
+    gateway: &Gateway,
+    reached: &Reached<'a>,
+    signer: Option<Authorized>,
+) -> Result<(Authorized, Option<Client<'a>>), Failure> {
+    let Reached { kept, served, stage, route, request, arrival, .. } = reached;
+    let api = &served.api;
+    let kind = route.method.authorization_type.as_str();
+    let (authorized, usage_key) = match kind {
+        "NONE" => (Authorized::Open, None),
+        "CUSTOM" => rest_authorize::ask_authorizer(gateway, reached, &arn(gateway, reached)).await?,
+        "AWS_IAM" => (signer.ok_or_else(|| Failure::new(ResponseType::MissingAuthenticationToken))?, None),
+        "COGNITO_USER_POOLS" => (rest_authorize::ask_user_pool(gateway, reached).await?, None),
+        _ => return Err(Failure::new(ResponseType::Unauthorized)),
+    };
+    let key = route.setting_key(&route.method.http_method);
+    let client = if route.method.api_key_required {
+        let value = match api.api_key_source {
+            // Who reads the request behind this takes the first or the last of several.
+            ApiKeySource::Header if request.values("x-api-key").count() > 1 => String::new(),
+            ApiKeySource::Header => request.header("x-api-key").to_owned(),
+            ApiKeySource::Authorizer => usage_key.unwrap_or_default(),
+        };
+        let method = format!("{}/{}", route.resource_path, route.method.http_method);
+        let place = plans::Place { api: &api.id, stage: &stage.stage_name, method: &method };
+        let known = (&kept.account.keys, &kept.account.plans);
+        let client = kept.directory.client(known, place, &value)?;
+        let mut is_by_key = true;
+        let now = (gateway.mono_ns(), arrival.time_ms);
+        let admitted = gateway.rest.served.usage().admit(client, place, now, || {
+            is_by_key = gateway.rest.admits(&api.id, stage, &key, now.0);
+            is_by_key
+        });
+        admitted.inspect_err(|failure| {
+            let (plan, key) = (&client.plan.name, &client.key.id);
+            let by_key = || format!("usage plan {plan}, key {key}: {}", failure.response_type.name());
+            reached.trail.turned_away(&if is_by_key { by_key() } else { BY_STAGE.to_owned() });
+        })?;
+        Some(client)
+    } else {
+        if !gateway.rest.admits(&api.id, stage, &key, gateway.mono_ns()) {
+            reached.trail.turned_away(BY_STAGE);
+            return Err(Failure::new(ResponseType::Throttled));
         }
-        registry.distribution(Metric::ApiLatency, &labels[..2]).record(began.elapsed().as_secs_f64());
-        if going::is_left() {
-            trail.tell(LEFT, LEFT_WHY);
+        None
+    };
+    Ok((authorized, client))
+}
+
+/// Answer from the stage's cache, or run the request and keep its answer.
+async fn cached(gateway: &Gateway, reached: &Reached<'_>) -> Answer {
+    let Reached { stage, route, request, arrival, .. } = reached;
+    let setting: MethodSetting = gate::setting(stage, &route.setting_key(&route.method.http_method));
+    let mut exchange = reached.exchange(Log::default());
+    let is_kept = setting.caching_enabled && request.method == "GET" && route.method.integration.is_some();
+    let (true, Some(cache)) = (is_kept, &reached.answers) else {
+        return reached.run(gateway, exchange).await.0;
+    };
+    // What the method would refuse is not answered, though another one has asked well.
+    let key = match reached.checked(gateway, &mut exchange).await {
+        Ok(key) => key,
+        Err(failure) => return fail(reached, &failure),
+    };
+    let wanted = match cache::wanted(request.header("cache-control"), &setting, *arrival.authorized != Authorized::Open)
+    {
+        Ok(wanted) => wanted,
+        Err(failure) => return fail(reached, &failure),
+    };
+    let known = key.and_then(|key| locked(cache).get(&key, arrival.time_ms));
+    let known = known.filter(|_| wanted != Wanted::Fresh);
+    reached.trail.looked_in_cache(known.is_some());
+    if let Some(known) = known {
+        reached.trail.reached("answered from the cache", "cache", "stage", None);
+        let mut answer = Answer::clone(&known);
+        // It has the ids of the request that it was kept of.
+        let was_called = answer.header("x-amzn-trace-id").is_some();
+        sign(&mut answer, arrival, was_called);
+        if wanted == Wanted::KeptWithWarning {
+            let text = "199 Cache-control headers were ignored because the caller was unauthorized.";
+            answer.headers.push(("Warning".into(), text.into()));
         }
-        let way = trail.take();
-        if let Some(took) = way.integration {
-            registry.distribution(Metric::ApiIntegrationLatency, &labels[..2]).record(took.as_secs_f64());
-        }
-        if let Some(had_it) = way.cached {
-            let metric = if had_it { Metric::ApiCacheHits } else { Metric::ApiCacheMisses };
-            registry.counter(metric, &labels[..2]).add(1);
-        }
-        let answer = compressed(answer, found.api.minimum_compression_size, head, &self.rest.compressing).await;
-        let asked = requests::Asked {
-            at_ms: now_ms(),
-            took: began.elapsed(),
-            ids: [&request_id, &extended_id],
-            api,
-            stage: &stage,
-            method: head.method,
-            place: requests::Place::Path(found.path),
-            route: &route,
-            function: "",
-            status: answer.status,
-        };
-        self.note(head, (&found.api.id, found.path, answer.body.len()), &asked, way);
-        answer
+        return answer;
     }
-
-    /// The answer, and the stage and the method that the request has reached, empty where there is none.
-    async fn serve_stage(
-        &self,
-        engine: &Engine,
-        found: &Found<'_>,
-        (request_id, extended_id, trail): (&str, &str, &Trail),
-        head: &Head<'_>,
-        incoming: Incoming,
-    ) -> (Answer, String, String) {
-        let Found { kept, api, path } = found;
-        let (name, rest) = stage_of(path);
-        let Some(stage) = kept.account.stages.get(&(api.id.clone(), name.to_owned())) else {
-            trail.turned_away("the API has no such stage");
-            return (forbidden(request_id, extended_id), String::new(), String::new());
-        };
-        let reached_stage = stage.stage_name.clone();
-        let canary = gate::canary(stage, self.rest.draw(request_id));
-        let deployment = canary.and_then(|canary| canary.deployment_id.as_deref()).unwrap_or(&stage.deployment_id);
-        let Some(served) = self.rest.compiled(kept, &api.id, deployment).await else {
-            trail.turned_away("the deployment of the stage is gone");
-            return (forbidden(request_id, extended_id), reached_stage, String::new());
-        };
-        let (variables, time_ms) = (gate::variables(stage, canary), now_ms());
-        let trace_id = trace_of(request_id, time_ms);
-        let request = Request {
-            method: head.method,
-            path: rest,
-            query: head.query,
-            protocol: head.protocol,
-            headers: &head.headers,
-            source_ip: &head.source_ip,
-            client_cert: head.client_cert(),
-            body: &[],
-        };
-        let open = Authorized::Open;
-        let mut arrival = Arrival {
-            account: &self.account,
-            region: &self.region,
-            domain: &head.host,
-            stage: &stage.stage_name,
-            stage_variables: &variables,
-            deployment,
-            is_canary: canary.is_some(),
-            full_path: path,
-            parameters: &[],
-            request_id,
-            extended_request_id: extended_id,
-            trace_id: &trace_id,
-            time_ms,
-            authorized: &open,
-            api_key: None,
-        };
-        let Some((route, parameters)) = served.find(head.method, rest) else {
-            let failure = Failure::new(ResponseType::MissingAuthenticationToken);
-            trail.turned_away("no method of the stage has this verb and this path");
-            return (unrouted(&served, &request, &arrival, &failure), reached_stage, String::new());
-        };
-        let name = format!("{} {}", route.method.http_method, route.resource_path);
-        arrival.parameters = &parameters;
-        let answers = self.answers(&served.api.id, stage, &arrival);
-        let (served, services) = (&served, &[][..]);
-        let reached = Reached { engine, kept, served, stage, route, request, arrival, trail, answers, services };
-        let answer = self.reached(&reached, head, incoming).await.unwrap_or_else(|answer| answer);
-        (answer, reached_stage, name)
+    let answer = reached.run(gateway, exchange).await.0;
+    if let (200, Some(key)) = (answer.status, key) {
+        locked(cache).put(key, &Arc::new(answer.clone()), setting.cache_ttl_in_seconds, arrival.time_ms);
     }
-
-    /// Answer a request that has reached a method.
-    async fn reached(&self, reached: &Reached<'_>, head: &Head<'_>, incoming: Incoming) -> Result<Answer, Answer> {
-        let fail = |failure: Failure| Self::fail(reached, &failure);
-        // Before anybody is asked: who waits for an authoriser takes a place, too.
-        let Some(_under_way) = self.places.request() else {
-            reached.trail.turned_away(FULL);
-            return Err(fail(Failure::new(ResponseType::Throttled)));
-        };
-        self.admitted_by_policy(reached).map_err(fail)?;
-        let ((authorized, client), whole) = if reached.route.method.authorization_type == "AWS_IAM" {
-            // A signature is made over the body: it is read before anybody is let in, if the head can be right.
-            let arn = self.arn(reached);
-            let head_is_right = self.signers.check_head(head.given(&[]), signers::OF_APIS);
-            head_is_right.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
-            let whole = self.take_rest(reached, head, incoming).await?;
-            let signed = self.signers.signer(head.given(&whole.bytes), signers::OF_APIS);
-            let signer = signed.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
-            (self.let_in(reached, Some(signer)).await.map_err(fail)?, whole)
-        } else {
-            (self.let_in(reached, None).await.map_err(fail)?, self.take_rest(reached, head, incoming).await?)
-        };
-        let request = Request { body: &whole.bytes, ..reached.request };
-        let api_key = client.map(|client| (client.key.id.as_str(), client.key.value.as_str()));
-        let arrival = Arrival { authorized: &authorized, api_key, ..reached.arrival };
-        let Reached { engine, kept, served, stage, route, trail, services, .. } = *reached;
-        let answers = reached.answers.clone();
-        Ok(self
-            .cached(&Reached { engine, kept, served, stage, route, request, arrival, trail, answers, services })
-            .await)
-    }
-
-    /// The cache of a stage that has one. It is taken when a request arrives: one that is under way while the stage is deployed anew and
-    /// its cache flushed keeps its answer where nobody looks any more.
-    fn answers(&self, api: &str, stage: &Stage, arrival: &Arrival<'_>) -> Option<SharedCache> {
-        let own = arrival.is_canary && !stage.canary_settings.as_ref().is_some_and(|canary| canary.use_stage_cache);
-        stage.cache_cluster_enabled.then(|| self.rest.served.caches.answers(api, stage, own))
-    }
-
-    /// Read a body.
-    async fn take_rest(
-        &self,
-        reached: &Reached<'_>,
-        head: &Head<'_>,
-        incoming: Incoming,
-    ) -> Result<body::Whole, Answer> {
-        let fail = |why: &str, kind| {
-            reached.trail.turned_away(why);
-            Self::fail(reached, &Failure::new(kind))
-        };
-        body::read(head, incoming, &self.bodies).await.map_err(|unread| match unread {
-            Unread::TooLarge => fail(unread.why(), ResponseType::RequestTooLarge),
-            Unread::NoRoom => fail(unread.why(), ResponseType::Throttled),
-            Unread::TooSlow => Answer::message(408, "Request Timeout"),
-            Unread::Broken => Answer::message(400, "Bad Request"),
-        })
-    }
-
-    /// The ARN of an API.
-    fn api_arn(&self, api: &str) -> String {
-        format!("arn:aws:execute-api:{}:{}:{api}", self.region, self.account)
-    }
-
-    /// The ARN of what a request asks for.
-    pub(super) fn arn(&self, reached: &Reached<'_>) -> String {
-        format!("{}/{}", self.api_arn(&reached.served.api.id), place_of(reached))
-    }
-
-    /// The same with the path as routes are found by it, where it was written otherwise.
-    pub(super) fn readings_of_arn(&self, reached: &Reached<'_>) -> Vec<String> {
-        let arn = self.api_arn(&reached.served.api.id);
-        readings_of(reached).into_iter().map(|place| format!("{arn}/{place}")).collect()
-    }
-
-    fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
-        reached.trail.fails(failure);
-        // What a client has sent is no fault of the app.
-        if let Some(remark) = failure.remark.as_ref().filter(|_| failure.response_type.status() >= 500) {
-            let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
-            reached.engine.remark_on_api(&reached.served.api.name, &text);
-        }
-        reached.exchange(Log::default()).failed(failure)
-    }
-
-    /// Hold a request against the resource policy of its API.
-    fn admitted_by_policy(&self, reached: &Reached<'_>) -> Result<(), Failure> {
-        let Reached { served, route, request, arrival, .. } = reached;
-        let Some(policy) = &served.api.policy else { return Ok(()) };
-        let (place, readings, api_arn) = (place_of(reached), readings_of(reached), self.api_arn(&served.api.id));
-        let facts = Facts {
-            source_ip: request.source_ip,
-            user_agent: request.values("user-agent").next(),
-            referer: request.values("referer").next(),
-            is_tls: request.values("x-forwarded-proto").all(|scheme| scheme == "https"),
-            now_ms: arrival.time_ms,
-        };
-        let caller = Caller { api_arn: &api_arn, place: &place, readings: &readings, facts };
-        // An authoriser says who is let in; the policy only says who is not.
-        let needs_allow = ["NONE", "COGNITO_USER_POOLS"].contains(&route.method.authorization_type.as_str());
-        if needs_allow || gate::judge(policy, caller)? == Verdict::Deny {
-            gate::admit(policy, caller)?;
-        }
-        Ok(())
-    }
-
-    /// Who has sent a request, and by which key; the failure of one that is not let in. Of one that needs a signature it is known who
-    /// has signed.
-    async fn let_in<'a>(
-        &self,
-        reached: &Reached<'a>,
-        signer: Option<Authorized>,
-    ) -> Result<(Authorized, Option<Client<'a>>), Failure> {
-        let Reached { kept, served, stage, route, request, arrival, .. } = reached;
-        let api = &served.api;
-        let kind = route.method.authorization_type.as_str();
-        let (authorized, usage_key) = match kind {
-            "NONE" => (Authorized::Open, None),
-            "CUSTOM" => self.ask_authorizer(reached, &self.arn(reached)).await?,
-            "AWS_IAM" => (signer.ok_or_else(|| Failure::new(ResponseType::MissingAuthenticationToken))?, None),
-            "COGNITO_USER_POOLS" => (self.ask_user_pool(reached).await?, None),
-            _ => return Err(Failure::new(ResponseType::Unauthorized)),
-        };
-        let key = route.setting_key(&route.method.http_method);
-        let client = if route.method.api_key_required {
-            let value = match api.api_key_source {
-                // Who reads the request behind this takes the first or the last of several.
-                ApiKeySource::Header if request.values("x-api-key").count() > 1 => String::new(),
-                ApiKeySource::Header => request.header("x-api-key").to_owned(),
-                ApiKeySource::Authorizer => usage_key.unwrap_or_default(),
-            };
-            let method = format!("{}/{}", route.resource_path, route.method.http_method);
-            let place = plans::Place { api: &api.id, stage: &stage.stage_name, method: &method };
-            let known = (&kept.account.keys, &kept.account.plans);
-            let client = kept.directory.client(known, place, &value)?;
-            let mut is_by_key = true;
-            let now = (self.mono_ns(), arrival.time_ms);
-            let admitted = self.rest.served.usage().admit(client, place, now, || {
-                is_by_key = self.rest.admits(&api.id, stage, &key, now.0);
-                is_by_key
-            });
-            admitted.inspect_err(|failure| {
-                let (plan, key) = (&client.plan.name, &client.key.id);
-                let by_key = || format!("usage plan {plan}, key {key}: {}", failure.response_type.name());
-                reached.trail.turned_away(&if is_by_key { by_key() } else { BY_STAGE.to_owned() });
-            })?;
-            Some(client)
-        } else {
-            if !self.rest.admits(&api.id, stage, &key, self.mono_ns()) {
-                reached.trail.turned_away(BY_STAGE);
-                return Err(Failure::new(ResponseType::Throttled));
-            }
-            None
-        };
-        Ok((authorized, client))
-    }
-
-    /// Answer from the stage's cache, or run the request and keep its answer.
-    async fn cached(&self, reached: &Reached<'_>) -> Answer {
-        let Reached { stage, route, request, arrival, .. } = reached;
-        let setting: MethodSetting = gate::setting(stage, &route.setting_key(&route.method.http_method));
-        let mut exchange = reached.exchange(Log::default());
-        let is_kept = setting.caching_enabled && request.method == "GET" && route.method.integration.is_some();
-        let (true, Some(cache)) = (is_kept, &reached.answers) else {
-            return reached.run(self, exchange).await.0;
-        };
-        // What the method would refuse is not answered, though another one has asked well.
-        let key = match reached.checked(self, &mut exchange).await {
-            Ok(key) => key,
-            Err(failure) => return Self::fail(reached, &failure),
-        };
-        let wanted =
-            match cache::wanted(request.header("cache-control"), &setting, *arrival.authorized != Authorized::Open) {
-                Ok(wanted) => wanted,
-                Err(failure) => return Self::fail(reached, &failure),
-            };
-        let known = key.and_then(|key| locked(cache).get(&key, arrival.time_ms));
-        let known = known.filter(|_| wanted != Wanted::Fresh);
-        reached.trail.looked_in_cache(known.is_some());
-        if let Some(known) = known {
-            reached.trail.reached("answered from the cache", "cache", "stage", None);
-            let mut answer = Answer::clone(&known);
-            // It has the ids of the request that it was kept of.
-            let was_called = answer.header("x-amzn-trace-id").is_some();
-            sign(&mut answer, arrival, was_called);
-            if wanted == Wanted::KeptWithWarning {
-                let text = "199 Cache-control headers were ignored because the caller was unauthorized.";
-                answer.headers.push(("Warning".into(), text.into()));
-            }
-            return answer;
-        }
-        let answer = reached.run(self, exchange).await.0;
-        if let (200, Some(key)) = (answer.status, key) {
-            locked(cache).put(key, &Arc::new(answer.clone()), setting.cache_ttl_in_seconds, arrival.time_ms);
-        }
-        answer
-    }
+    answer
 }
 
 /// What a request asks for, as the end of an ARN: `prod/GET/pets`.

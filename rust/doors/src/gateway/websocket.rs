@@ -35,7 +35,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::WebSocketStream;
 
 use crate::clock::now_ms;
-use crate::gateway::authorize::Asked;
+use crate::gateway::authorize::{self, Asked};
 use crate::gateway::body::{room_for, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::Head;
@@ -105,110 +105,108 @@ pub(super) struct Session {
     pub(super) is_given_up: AtomicBool,
 }
 
-impl Gateway {
-    /// Answer a handshake; the connection goes on in a task of its own.
-    pub(super) async fn handshake(
-        &self,
-        engine: &Engine,
-        (deployment, place, stage): (&Arc<Deployment>, &apis::Place<'_>, usize),
-        head: &Head<'_>,
-        upgrade: Option<OnUpgrade>,
-    ) -> Answer {
-        let mut session = Session {
-            gateway: self.me.clone(),
-            opened: Reached { deployment: deployment.clone(), api: place.api.clone(), index: place.index, stage },
-            headers: head.headers.iter().map(|(name, value)| (owned(name), owned(value))).collect(),
-            query: head.query.to_owned(),
-            source_ip: head.source_ip.clone(),
-            client_cert: head.client_cert.clone(),
-            host: head.host.clone(),
-            path: place.path.into(),
-            id: self.ids.next(),
-            connected_ms: now_ms(),
-            authorized: Authorized::Open,
-            is_given_up: AtomicBool::new(false),
-        };
-        let visit = Visit::begin("CONNECT", self.ids.next());
-        let at = session.opened.api.route_named(CONNECT);
-        let opened = self.open(engine, &mut session, head, at, &visit).await;
-        let (mut answer, ends) = match opened {
-            Ok((answer, ends)) => (answer, Some(ends)),
-            Err(answer) => (answer, None),
-        };
-        if going::is_left() {
-            visit.trail.tell(LEFT, LEFT_WHY);
-        }
-        session.note(self, (&session.opened, at), &visit, (answer.status, answer.body.len()));
-        match (ends, upgrade) {
-            (Some(ends), Some(upgrade)) => session.begin(engine, upgrade, ends),
-            _ => {
-                answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-amzn-requestid"));
-                answer.headers.push(("x-amzn-requestid".into(), visit.id));
-            }
-        }
-        answer
+/// Answer a handshake; the connection goes on in a task of its own.
+pub(super) async fn handshake(
+    gateway: &Gateway,
+    engine: &Engine,
+    (deployment, place, stage): (&Arc<Deployment>, &apis::Place<'_>, usize),
+    head: &Head<'_>,
+    upgrade: Option<OnUpgrade>,
+) -> Answer {
+    let mut session = Session {
+        gateway: gateway.me.clone(),
+        opened: Reached { deployment: deployment.clone(), api: place.api.clone(), index: place.index, stage },
+        headers: head.headers.iter().map(|(name, value)| (owned(name), owned(value))).collect(),
+        query: head.query.to_owned(),
+        source_ip: head.source_ip.clone(),
+        client_cert: head.client_cert.clone(),
+        host: head.host.clone(),
+        path: place.path.into(),
+        id: gateway.ids.next(),
+        connected_ms: now_ms(),
+        authorized: Authorized::Open,
+        is_given_up: AtomicBool::new(false),
+    };
+    let visit = Visit::begin("CONNECT", gateway.ids.next());
+    let at = session.opened.api.route_named(CONNECT);
+    let opened = open(gateway, engine, &mut session, head, at, &visit).await;
+    let (mut answer, ends) = match opened {
+        Ok((answer, ends)) => (answer, Some(ends)),
+        Err(answer) => (answer, None),
+    };
+    if going::is_left() {
+        visit.trail.tell(LEFT, LEFT_WHY);
     }
+    session.note(gateway, (&session.opened, at), &visit, (answer.status, answer.body.len()));
+    match (ends, upgrade) {
+        (Some(ends), Some(upgrade)) => session.begin(engine, upgrade, ends),
+        _ => {
+            answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-amzn-requestid"));
+            answer.headers.push(("x-amzn-requestid".into(), visit.id));
+        }
+    }
+    answer
+}
 
-    /// Have a handshake pass all that may refuse it.
-    async fn open(
-        &self,
-        engine: &Engine,
-        session: &mut Session,
-        head: &Head<'_>,
-        at: Option<usize>,
-        visit: &Visit,
-    ) -> Result<(Answer, Place), Answer> {
-        let key = check(head).inspect_err(|_| visit.trail.turned_away("it is not a handshake of RFC 6455"))?;
-        let Some(ends) = self.sockets.admit() else {
-            visit.trail.turned_away("as many connections are open as may be");
-            return Err(Answer::message(503, "Service Unavailable"));
-        };
-        let mut headers = vec![("upgrade".into(), "websocket".into()), ("connection".into(), "upgrade".into())];
-        headers.push(("sec-websocket-accept".into(), accept(&key)));
-        if let Some(at) = at {
-            let answer = self.ask_connect(engine, session, at, visit).await?;
-            if !(200..300).contains(&answer.status) {
-                return Err(answer);
-            }
-            let protocol = answer.header("sec-websocket-protocol").map(str::to_owned);
-            headers.extend(protocol.map(|protocol| ("sec-websocket-protocol".into(), protocol)));
+/// Have a handshake pass all that may refuse it.
+async fn open(
+    gateway: &Gateway,
+    engine: &Engine,
+    session: &mut Session,
+    head: &Head<'_>,
+    at: Option<usize>,
+    visit: &Visit,
+) -> Result<(Answer, Place), Answer> {
+    let key = check(head).inspect_err(|_| visit.trail.turned_away("it is not a handshake of RFC 6455"))?;
+    let Some(ends) = gateway.sockets.admit() else {
+        visit.trail.turned_away("as many connections are open as may be");
+        return Err(Answer::message(503, "Service Unavailable"));
+    };
+    let mut headers = vec![("upgrade".into(), "websocket".into()), ("connection".into(), "upgrade".into())];
+    headers.push(("sec-websocket-accept".into(), accept(&key)));
+    if let Some(at) = at {
+        let answer = ask_connect(gateway, engine, session, at, visit).await?;
+        if !(200..300).contains(&answer.status) {
+            return Err(answer);
         }
-        Ok((Answer { status: 101, headers, body: Vec::new() }, ends))
+        let protocol = answer.header("sec-websocket-protocol").map(str::to_owned);
+        headers.extend(protocol.map(|protocol| ("sec-websocket-protocol".into(), protocol)));
     }
+    Ok((Answer { status: 101, headers, body: Vec::new() }, ends))
+}
 
-    async fn ask_connect(
-        &self,
-        engine: &Engine,
-        session: &mut Session,
-        at: usize,
-        visit: &Visit,
-    ) -> Result<Answer, Answer> {
-        let reached = session.opened.clone();
-        if !reached.state().admits(at, self.mono_ns()) {
-            visit.trail.turned_away(THROTTLED);
-            return Err(Answer::message(429, TOO_MANY));
-        }
-        let Some(_under_way) = self.places.request() else {
-            visit.trail.turned_away(FULL);
-            return Err(busy(false));
-        };
-        let route = &reached.api.routes[at];
-        let authorized = {
-            let arrival = session.arrival(&self.account, (reached.stage(), route), &visit.id);
-            let (request, trail) = (session.request(), &visit.trail);
-            let Reached { deployment, api, .. } = &reached;
-            let asked = Asked { engine, deployment, api, route, request: &request, arrival: &arrival, trail };
-            self.authorize(asked).await?
-        };
-        session.authorized = authorized;
-        if route.definition.target == (Target::Nothing {}) {
-            return Ok(Answer { status: 200, headers: Vec::new(), body: Vec::new() });
-        }
-        let answer = session.invoke(self, engine, (&reached, route, visit), Happened::Connect).await;
-        let answer = answer.unwrap_or_else(|()| Answer::message(500, "Internal Server Error"));
-        reached.state().route(Some(at)).count(answer.status);
-        Ok(answer)
+async fn ask_connect(
+    gateway: &Gateway,
+    engine: &Engine,
+    session: &mut Session,
+    at: usize,
+    visit: &Visit,
+) -> Result<Answer, Answer> {
+    let reached = session.opened.clone();
+    if !reached.state().admits(at, gateway.mono_ns()) {
+        visit.trail.turned_away(THROTTLED);
+        return Err(Answer::message(429, TOO_MANY));
     }
+    let Some(_under_way) = gateway.places.request() else {
+        visit.trail.turned_away(FULL);
+        return Err(busy(false));
+    };
+    let route = &reached.api.routes[at];
+    let authorized = {
+        let arrival = session.arrival(&gateway.account, (reached.stage(), route), &visit.id);
+        let (request, trail) = (session.request(), &visit.trail);
+        let Reached { deployment, api, .. } = &reached;
+        let asked = Asked { engine, deployment, api, route, request: &request, arrival: &arrival, trail };
+        authorize::authorize(gateway, asked).await?
+    };
+    session.authorized = authorized;
+    if route.definition.target == (Target::Nothing {}) {
+        return Ok(Answer { status: 200, headers: Vec::new(), body: Vec::new() });
+    }
+    let answer = session.invoke(gateway, engine, (&reached, route, visit), Happened::Connect).await;
+    let answer = answer.unwrap_or_else(|()| Answer::message(500, "Internal Server Error"));
+    reached.state().route(Some(at)).count(answer.status);
+    Ok(answer)
 }
 
 fn owned(text: &str) -> std::borrow::Cow<'static, str> {

@@ -13,8 +13,9 @@ use crate::base::ids::uuid_text;
 use crate::base::trace::{kept, Carried};
 use crate::buses::http_parameters::CompiledParameters;
 use crate::buses::participant::Undelivered;
-use crate::buses::put::OnBus;
+use crate::buses::put::{self, OnBus};
 use crate::buses::row::FIFO;
+use crate::buses::schemas;
 use crate::buses::BusRoom;
 use crate::failures::delivery::delivery_given_up;
 use crate::failures::log::FailureRow;
@@ -24,6 +25,8 @@ use crate::observe::operator_events::OperatorEvent;
 use crate::payload::failure_key::{FailureKey, Part};
 use crate::payload::message::NewMessage;
 use crate::sources::invocation::check_payload;
+use crate::sources::queue::send;
+use crate::topics::publish;
 
 /// An event on its way to one target of a rule, or of a schedule.
 #[derive(Clone, Copy)]
@@ -50,197 +53,201 @@ pub(crate) struct Delivered {
     pub(crate) is_dead_lettered: bool,
 }
 
-impl BusRoom<'_> {
-    /// Give a target what it is to have of an event. What it does not take goes to the dead-letter queue, or is listed.
-    pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) -> Delivered {
-        match self.give(delivery) {
-            Ok(fate) => Delivered { fate, is_dead_lettered: false },
-            Err(error) => {
-                let is_dead_lettered = self.not_taken(delivery, &error);
-                Delivered { fate: Fate::NotTaken(error.to_string()), is_dead_lettered }
+/// Give a target what it is to have of an event. What it does not take goes to the dead-letter queue, or is listed.
+pub(crate) fn deliver(room: &mut BusRoom<'_>, delivery: Delivery<'_>) -> Delivered {
+    match give(room, delivery) {
+        Ok(fate) => Delivered { fate, is_dead_lettered: false },
+        Err(error) => {
+            let is_dead_lettered = not_taken(room, delivery, &error);
+            Delivered { fate: Fate::NotTaken(error.to_string()), is_dead_lettered }
+        }
+    }
+}
+
+pub(super) fn give(room: &mut BusRoom<'_>, delivery: Delivery<'_>) -> Result<Fate, EngineError> {
+    let Delivery { event, input, .. } = delivery;
+    let carried = event.carried;
+    if input.len() > FILLED_BYTES_MAX {
+        return Err(EngineError::TooLarge(format!(
+            "the target's input has more than {} MiB, which no target takes",
+            FILLED_BYTES_MAX >> 20
+        )));
+    }
+    let Some(left) = event.left.get().checked_sub(1) else {
+        return Err(EngineError::Invalid("the event went to as many targets as one event may".into()));
+    };
+    event.left.set(left);
+    match delivery.to {
+        Recipient::Function(name) => invoke(room, name, input, carried),
+        Recipient::Queue(name) => {
+            // A replayed event is a message of its own, although it has its id.
+            let replay = event.replay.map(|name| format!("-{name}")).unwrap_or_default();
+            let id = || format!("{}-{}-{}{replay}", uuid_text(event.id), delivery.owner.0, delivery.owner.1);
+            let message = NewMessage {
+                body: input.to_owned(),
+                group_id: delivery.group_id.map(str::to_owned),
+                deduplication_id: name.ends_with(FIFO).then(id),
+                ..NewMessage::default()
+            };
+            let queue = room.queues.queue_id(name)?;
+            let outgoing = send::accept_part(&mut room.queues(), queue, &message, carried)?;
+            let id = outgoing.id();
+            send::queue_outgoing(&mut room.queues(), queue, outgoing);
+            Ok(Fate::Became(id))
+        }
+        Recipient::Topic(name) => {
+            let publication = Publication { message: input.to_owned(), ..Publication::default() };
+            publish::publish_part(&mut room.topics(), name, &publication, carried).map(Fate::Became)
+        }
+        Recipient::Stream(name) => {
+            let record = [(delivery.partition_key, input.as_bytes())];
+            let numbers =
+                crate::sources::stream::put::accept_all(&mut room.streams(), name, record.into_iter(), carried.trace)?;
+            Ok(Fate::Put(numbers.first().copied().unwrap_or_default()))
+        }
+        Recipient::Bus(name) => {
+            room.buses.bus(name)?;
+            check_hops(carried)?;
+            if !input.trim_start().starts_with('{') {
+                return Err(EngineError::Invalid(
+                    "a bus takes a JSON object: the target's input makes something else of the event".into(),
+                ));
             }
+            schemas::check_fits(room, name, None, input)?;
+            let carried = Carried { hops: carried.hops + 1, ..carried };
+            put::route(room, name, OnBus { carried, text: input, size: input.len(), entry: None, ..event }, None);
+            Ok(Fate::HandedOn(name.clone()))
+        }
+        Recipient::Rule(name) => Err(EngineError::Invalid(format!("rule {name:?} is not a target"))),
+        Recipient::Workflow(name) => room.ctx.start_execution(name, input, carried.hops).map(Fate::Became),
+        Recipient::ApiDestination(_) => {
+            send_later(room, delivery);
+            Ok(Fate::Waits)
         }
     }
+}
 
-    pub(super) fn give(&mut self, delivery: Delivery<'_>) -> Result<Fate, EngineError> {
-        let Delivery { event, input, .. } = delivery;
-        let carried = event.carried;
-        if input.len() > FILLED_BYTES_MAX {
-            return Err(EngineError::TooLarge(format!(
-                "the target's input has more than {} MiB, which no target takes",
-                FILLED_BYTES_MAX >> 20
-            )));
-        }
-        let Some(left) = event.left.get().checked_sub(1) else {
-            return Err(EngineError::Invalid("the event went to as many targets as one event may".into()));
-        };
-        event.left.set(left);
-        match delivery.to {
-            Recipient::Function(name) => self.invoke(name, input, carried),
-            Recipient::Queue(name) => {
-                // A replayed event is a message of its own, although it has its id.
-                let replay = event.replay.map(|name| format!("-{name}")).unwrap_or_default();
-                let id = || format!("{}-{}-{}{replay}", uuid_text(event.id), delivery.owner.0, delivery.owner.1);
-                let message = NewMessage {
-                    body: input.to_owned(),
-                    group_id: delivery.group_id.map(str::to_owned),
-                    deduplication_id: name.ends_with(FIFO).then(id),
-                    ..NewMessage::default()
-                };
-                let queue = self.queues.queue_id(name)?;
-                let outgoing = self.queues().accept_part(queue, &message, carried)?;
-                let id = outgoing.id();
-                self.queues().queue_outgoing(queue, outgoing);
-                Ok(Fate::Became(id))
-            }
-            Recipient::Topic(name) => {
-                let publication = Publication { message: input.to_owned(), ..Publication::default() };
-                self.topics().publish_part(name, &publication, carried).map(Fate::Became)
-            }
-            Recipient::Stream(name) => {
-                let record = [(delivery.partition_key, input.as_bytes())];
-                let numbers = self.streams().accept_all(name, record.into_iter(), carried.trace)?;
-                Ok(Fate::Put(numbers.first().copied().unwrap_or_default()))
-            }
-            Recipient::Bus(name) => {
-                self.buses.bus(name)?;
-                check_hops(carried)?;
-                if !input.trim_start().starts_with('{') {
-                    return Err(EngineError::Invalid(
-                        "a bus takes a JSON object: the target's input makes something else of the event".into(),
-                    ));
-                }
-                self.check_fits(name, None, input)?;
-                let carried = Carried { hops: carried.hops + 1, ..carried };
-                self.route(name, OnBus { carried, text: input, size: input.len(), entry: None, ..event }, None);
-                Ok(Fate::HandedOn(name.clone()))
-            }
-            Recipient::Rule(name) => Err(EngineError::Invalid(format!("rule {name:?} is not a target"))),
-            Recipient::Workflow(name) => self.ctx.start_execution(name, input, carried.hops).map(Fate::Became),
-            Recipient::ApiDestination(_) => {
-                self.send_later(delivery);
-                Ok(Fate::Waits)
-            }
-        }
+/// Invoke a function asynchronously.
+pub(crate) fn invoke(
+    room: &mut BusRoom<'_>,
+    function: &str,
+    payload: &str,
+    carried: Carried<'_>,
+) -> Result<Fate, EngineError> {
+    check_hops(carried)?;
+    check_payload(payload.as_bytes())?;
+    let (queue, qualifier) = room.events().event_queue(function)?;
+    let request = room.ctx.rng.uuid();
+    let payload: Arc<[u8]> = payload.as_bytes().into();
+    let event = room.events().new_event(request, carried.hops, payload, (kept(carried.trace), qualifier));
+    let accepted = room.events().number_event(queue, event);
+    room.ctx.commit.pending.bytes += accepted.bytes();
+    room.events.accepted.push(accepted);
+    Ok(Fate::Became(request))
+}
+
+/// A target did not take an event. One that has no room now is tried again for a day. Says whether a dead-letter queue has it.
+fn not_taken(room: &mut BusRoom<'_>, delivery: Delivery<'_>, error: &EngineError) -> bool {
+    let Delivery { event, input, .. } = delivery;
+    let failure = RoutedFailure {
+        error_code: error_code(error).to_owned(),
+        error_message: error.to_string(),
+        ..routed(room, delivery)
+    };
+    let is_busy = matches!(error, EngineError::TooMany { .. }) && delivery.retry.attempts_max > 0;
+    if !is_busy && dead_letter(room, &failure, event.carried) {
+        return true;
     }
-
-    /// Invoke a function asynchronously.
-    pub(crate) fn invoke(&mut self, function: &str, payload: &str, carried: Carried<'_>) -> Result<Fate, EngineError> {
-        check_hops(carried)?;
-        check_payload(payload.as_bytes())?;
-        let (queue, qualifier) = self.events().event_queue(function)?;
-        let request = self.ctx.rng.uuid();
-        let payload: Arc<[u8]> = payload.as_bytes().into();
-        let event = self.events().new_event(request, carried.hops, payload, (kept(carried.trace), qualifier));
-        let accepted = self.events().number_event(queue, event);
-        self.ctx.commit.pending.bytes += accepted.bytes();
-        self.events.accepted.push(accepted);
-        Ok(Fate::Became(request))
+    let key = new_key(room, delivery);
+    room.ctx.commit.pending.bytes += event.text.len() + input.len();
+    if let (true, Some(owner)) = (is_busy, room.failures.owners.get(&key.mapping)) {
+        owner.meters.throttled();
     }
-
-    /// A target did not take an event. One that has no room now is tried again for a day. Says whether a dead-letter queue has it.
-    fn not_taken(&mut self, delivery: Delivery<'_>, error: &EngineError) -> bool {
-        let Delivery { event, input, .. } = delivery;
-        let failure = RoutedFailure {
-            error_code: error_code(error).to_owned(),
-            error_message: error.to_string(),
-            ..self.routed(delivery)
-        };
-        let is_busy = matches!(error, EngineError::TooMany { .. }) && delivery.retry.attempts_max > 0;
-        if !is_busy && self.dead_letter(&failure, event.carried) {
-            return true;
-        }
-        let key = self.new_key(delivery);
-        self.ctx.commit.pending.bytes += event.text.len() + input.len();
-        if let (true, Some(owner)) = (is_busy, self.failures.owners.get(&key.mapping)) {
-            owner.meters.throttled();
-        }
-        let row = FailureRow {
-            destination: is_busy.then(|| failure.target.clone()),
-            undelivered_to: (!is_busy).then(|| failure.target.clone()),
-            delivery_attempts: 1,
-            last_error: Some(failure.error_message.clone()),
-            ..FailureRow::of_event(failure, event.id, event.carried.trace, self.ctx.now.wall_ms)
-        };
-        if let (None, Some((owner, _))) = (&row.destination, self.failures.failed_of(key)) {
-            let owner = owner.to_owned();
-            let mut fields =
-                json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
-            let hops = event.carried.hops + 1;
-            self.ctx.happen(|| delivery_given_up(&owner, &fields, &row, hops));
-            fields["routed"] = true.into();
-            self.ctx.notice(OperatorEvent::Undelivered, &owner, fields);
-        }
-        self.buses.undelivered.push(Undelivered { key, row, payload: input.as_bytes().into() });
-        false
+    let row = FailureRow {
+        destination: is_busy.then(|| failure.target.clone()),
+        undelivered_to: (!is_busy).then(|| failure.target.clone()),
+        delivery_attempts: 1,
+        last_error: Some(failure.error_message.clone()),
+        ..FailureRow::of_event(failure, event.id, event.carried.trace, room.ctx.now.wall_ms)
+    };
+    if let (None, Some((owner, _))) = (&row.destination, room.failures.failed_of(key)) {
+        let owner = owner.to_owned();
+        let mut fields =
+            json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
+        let hops = event.carried.hops + 1;
+        room.ctx.happen(|| delivery_given_up(&owner, &fields, &row, hops));
+        fields["routed"] = true.into();
+        room.ctx.notice(OperatorEvent::Undelivered, &owner, fields);
     }
+    room.buses.undelivered.push(Undelivered { key, row, payload: input.as_bytes().into() });
+    false
+}
 
-    /// An event for an API destination is a row until the destination has confirmed it: it is sent when the row is durable.
-    fn send_later(&mut self, delivery: Delivery<'_>) {
-        let Delivery { event, input, http, .. } = delivery;
-        let http = Some(http.map(|http| http.of(event.text)).unwrap_or_default());
-        let routed = RoutedFailure { http, ..self.routed(delivery) };
-        let key = self.new_key(delivery);
-        let destination = Some(routed.target.clone());
-        let row = FailureRow::of_event(routed, event.id, event.carried.trace, self.ctx.now.wall_ms);
-        self.ctx.commit.pending.bytes += event.text.len() + input.len();
-        let row = FailureRow { destination, ..row };
-        self.buses.undelivered.push(Undelivered { key, row, payload: input.as_bytes().into() });
+/// An event for an API destination is a row until the destination has confirmed it: it is sent when the row is durable.
+fn send_later(room: &mut BusRoom<'_>, delivery: Delivery<'_>) {
+    let Delivery { event, input, http, .. } = delivery;
+    let http = Some(http.map(|http| http.of(event.text)).unwrap_or_default());
+    let routed = RoutedFailure { http, ..routed(room, delivery) };
+    let key = new_key(room, delivery);
+    let destination = Some(routed.target.clone());
+    let row = FailureRow::of_event(routed, event.id, event.carried.trace, room.ctx.now.wall_ms);
+    room.ctx.commit.pending.bytes += event.text.len() + input.len();
+    let row = FailureRow { destination, ..row };
+    room.buses.undelivered.push(Undelivered { key, row, payload: input.as_bytes().into() });
+}
+
+fn new_key(room: &mut BusRoom<'_>, delivery: Delivery<'_>) -> FailureKey {
+    let first = room.events().take_number();
+    FailureKey { mapping: delivery.owner.0, shard: delivery.owner.1, first, part: Part::Whole }
+}
+
+fn routed(room: &BusRoom<'_>, delivery: Delivery<'_>) -> RoutedFailure {
+    RoutedFailure {
+        target: delivery.to.name(),
+        group_id: delivery.group_id.map(str::to_owned),
+        dead_letter_queue: delivery.dead_letter_queue.map(str::to_owned),
+        rule_arn: delivery.owner_arn.to_owned(),
+        target_arn: recipient_arn(room, delivery.to),
+        error_code: String::new(),
+        error_message: String::new(),
+        partition_key: matches!(delivery.to, Recipient::Stream(_)).then(|| delivery.partition_key.to_owned()),
+        http: None,
+        is_final: false,
+        event: delivery.event.text.to_owned(),
+        hops: delivery.event.carried.hops,
+        retry: delivery.retry,
     }
+}
 
-    fn new_key(&mut self, delivery: Delivery<'_>) -> FailureKey {
-        let first = self.events().take_number();
-        FailureKey { mapping: delivery.owner.0, shard: delivery.owner.1, first, part: Part::Whole }
-    }
-
-    fn routed(&self, delivery: Delivery<'_>) -> RoutedFailure {
-        RoutedFailure {
-            target: delivery.to.name(),
-            group_id: delivery.group_id.map(str::to_owned),
-            dead_letter_queue: delivery.dead_letter_queue.map(str::to_owned),
-            rule_arn: delivery.owner_arn.to_owned(),
-            target_arn: self.recipient_arn(delivery.to),
-            error_code: String::new(),
-            error_message: String::new(),
-            partition_key: matches!(delivery.to, Recipient::Stream(_)).then(|| delivery.partition_key.to_owned()),
-            http: None,
-            is_final: false,
-            event: delivery.event.text.to_owned(),
-            hops: delivery.event.carried.hops,
-            retry: delivery.retry,
+/// Send an event to the dead-letter queue of its rule; false if there is none that takes it.
+fn dead_letter(room: &mut BusRoom<'_>, failure: &RoutedFailure, carried: Carried<'_>) -> bool {
+    let Some(queue) = failure.dead_letter_queue.as_deref().and_then(|name| room.queues.queue_id(name).ok()) else {
+        return false;
+    };
+    let message = NewMessage {
+        body: failure.event.clone(),
+        attributes: failure.dead_letter_attributes(None),
+        ..NewMessage::default()
+    };
+    match send::accept_part(&mut room.queues(), queue, &message, carried) {
+        Ok(outgoing) => {
+            send::queue_outgoing(&mut room.queues(), queue, outgoing);
+            true
         }
+        Err(_) => false,
     }
+}
 
-    /// Send an event to the dead-letter queue of its rule; false if there is none that takes it.
-    fn dead_letter(&mut self, failure: &RoutedFailure, carried: Carried<'_>) -> bool {
-        let Some(queue) = failure.dead_letter_queue.as_deref().and_then(|name| self.queues.queue_id(name).ok()) else {
-            return false;
-        };
-        let message = NewMessage {
-            body: failure.event.clone(),
-            attributes: failure.dead_letter_attributes(None),
-            ..NewMessage::default()
-        };
-        match self.queues().accept_part(queue, &message, carried) {
-            Ok(outgoing) => {
-                self.queues().queue_outgoing(queue, outgoing);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    fn recipient_arn(&self, to: &Recipient) -> String {
-        match to {
-            Recipient::Function(name) => self.ctx.function_arn(name),
-            Recipient::Queue(name) => self.ctx.queue_arn(name),
-            Recipient::Topic(name) => self.ctx.topic_arn(name),
-            Recipient::Stream(name) => self.ctx.stream_arn(name),
-            Recipient::Bus(name) => self.ctx.bus_arn(name),
-            Recipient::Rule(name) => self.ctx.rule_arn(None, name),
-            Recipient::Workflow(name) => self.ctx.workflow_arn(name),
-            Recipient::ApiDestination(name) => self.ctx.api_destination_arn(name),
-        }
+fn recipient_arn(room: &BusRoom<'_>, to: &Recipient) -> String {
+    match to {
+        Recipient::Function(name) => room.ctx.function_arn(name),
+        Recipient::Queue(name) => room.ctx.queue_arn(name),
+        Recipient::Topic(name) => room.ctx.topic_arn(name),
+        Recipient::Stream(name) => room.ctx.stream_arn(name),
+        Recipient::Bus(name) => room.ctx.bus_arn(name),
+        Recipient::Rule(name) => room.ctx.rule_arn(None, name),
+        Recipient::Workflow(name) => room.ctx.workflow_arn(name),
+        Recipient::ApiDestination(name) => room.ctx.api_destination_arn(name),
     }
 }
 

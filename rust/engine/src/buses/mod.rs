@@ -5,23 +5,23 @@
 //! What a target does not take goes to the rule's dead-letter queue, or is listed as failed. A schedule (`schedule`) gives its target an
 //! event when it is due, in the commit that says when it is due next.
 
-mod again;
+pub(crate) mod again;
 mod archive;
 mod archive_requests;
 mod before;
 mod connection_secrets;
 pub(crate) mod connections;
-mod deliver;
+pub(crate) mod deliver;
 mod envelope;
 pub(crate) mod groups;
 mod http_parameters;
 pub(crate) mod participant;
-mod put;
+pub(crate) mod put;
 pub(crate) mod replay;
 pub(crate) mod requests;
 pub(crate) mod row;
 pub(crate) mod schedule;
-mod schemas;
+pub(crate) mod schemas;
 #[cfg(test)]
 mod tests;
 

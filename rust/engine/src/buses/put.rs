@@ -9,12 +9,14 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::json::check as check_json;
 use crate::base::trace::{check_trace, Carried, Origin};
-use crate::buses::deliver::Delivery;
+use crate::buses::deliver::{self, Delivery};
 use crate::buses::envelope::Accepted;
 use crate::buses::row::DEFAULT;
+use crate::buses::schemas;
 use crate::buses::{BusRoom, Buses, Rule, Taker};
 use crate::commit::done::{json as answered, Done};
 use crate::commit::pending::PUT_BYTES_MAX;
+use crate::dispatch::functions;
 use crate::observe::happenings::{Happening, HappeningKind};
 use crate::observe::history::routes::Routed;
 use crate::observe::operator_events::OperatorEvent;
@@ -45,118 +47,116 @@ pub(crate) struct OnBus<'a> {
     pub(crate) entry: Option<&'a Entry>,
 }
 
-impl BusRoom<'_> {
-    /// Put events on a bus; the waiter is answered when everything that they become is durable.
-    pub(crate) fn bus_put(&mut self, asked: Put, waiter: Waiter) {
-        let accepted = self.ctx.check_room().and_then(|()| {
-            check_trace(asked.trace.as_deref())?;
-            self.buses
-                .bus(&asked.bus)
-                .map(drop)
-                .or_else(|error| if asked.may_be_dropped { Ok(()) } else { Err(error) })?;
-            check_entries(&asked.entries)
+/// Put events on a bus; the waiter is answered when everything that they become is durable.
+pub(crate) fn bus_put(room: &mut BusRoom<'_>, asked: Put, waiter: Waiter) {
+    let accepted = room.ctx.check_room().and_then(|()| {
+        check_trace(asked.trace.as_deref())?;
+        room.buses.bus(&asked.bus).map(drop).or_else(|error| if asked.may_be_dropped { Ok(()) } else { Err(error) })?;
+        check_entries(&asked.entries)
+    });
+    match accepted {
+        Ok(()) => {
+            let results = answered(accept_events(room, &asked));
+            room.ctx.commit.pending.waiters.push((waiter, Reply::Added(results)));
+            room.ctx.commit.pending.urgent = true;
+        }
+        Err(error) => room.ctx.answer(waiter, Err(error)),
+    }
+}
+
+fn accept_events(room: &mut BusRoom<'_>, asked: &Put) -> Vec<EntryResult> {
+    let origin = Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
+    let carried = functions::carried(room.dispatch, origin);
+    let mut results = Vec::with_capacity(asked.entries.len());
+    for entry in &asked.entries {
+        // What was accepted before may have become many copies.
+        let has_room = room.ctx.check_room().map_err(|error| EntryResult::Refused {
+            error_code: "ThrottlingException",
+            error_message: error.to_string(),
         });
-        match accepted {
-            Ok(()) => {
-                let results = answered(self.accept_events(&asked));
-                self.ctx.commit.pending.waiters.push((waiter, Reply::Added(results)));
-                self.ctx.commit.pending.urgent = true;
-            }
-            Err(error) => self.ctx.answer(waiter, Err(error)),
+        if room.buses.bus(&asked.bus).is_err() {
+            results.push(dropped(room, &asked.bus, entry));
+            continue;
+        }
+        results.push(match has_room.and_then(|()| schemas::check_event(room, &asked.bus, entry)) {
+            Ok(()) => EntryResult::Accepted { event_id: accept_event(room, &asked.bus, entry, carried) },
+            Err(refused) => refused,
+        });
+    }
+    results
+}
+
+/// Answer an event for a bus that does not exist as AWS does, which takes it and drops it.
+fn dropped(room: &mut BusRoom<'_>, bus: &str, entry: &Entry) -> EntryResult {
+    if let Err(refused) = entry.check() {
+        return refused;
+    }
+    room.ctx.notice(OperatorEvent::NoBus, bus, json!({"sums": {"events": 1}}));
+    EntryResult::Accepted { event_id: uuid_text(room.ctx.rng.uuid()) }
+}
+
+/// Accept an event that was checked; gives its id.
+pub(crate) fn accept_event(room: &mut BusRoom<'_>, bus: &str, entry: &Entry, carried: Carried<'_>) -> String {
+    let id = room.ctx.rng.uuid();
+    let event_id = uuid_text(id);
+    let config = &room.ctx.config;
+    let accepted =
+        Accepted { id: &event_id, now_ms: room.ctx.now.wall_ms, account: &config.account, region: &config.region };
+    let text = entry.envelope(&accepted);
+    let time_ms = entry.time_ms.unwrap_or(accepted.now_ms);
+    let left = Cell::new(DELIVERIES_MAX);
+    let size = entry.archived_size();
+    let event = OnBus { id, time_ms, text: &text, size, carried, left: &left, replay: None, entry: Some(entry) };
+    route(room, bus, event, None);
+    event_id
+}
+
+/// Give an event to the targets of every rule that it matches, of those that are named, and to every archive.
+pub(crate) fn route(room: &mut BusRoom<'_>, bus: &str, event: OnBus<'_>, only: Option<&[String]>) {
+    let Buses { entries, scratch, archives, .. } = &mut *room.buses;
+    let Some(entry) = entries.get(bus) else { return };
+    entry.meters.events.increment();
+    // A replay teaches its events without their mark.
+    if entry.row.discovery && event.replay.is_none() {
+        SchemaRoom { ctx: room.ctx, schemas: room.schemas }.observe(event.entry, event.text);
+    }
+    let name = entry.name.clone();
+    let index = entry.patterns.index();
+    // What is not an event matches nothing: a bus may be handed any object.
+    let mut takers = index.matches(event.text.as_bytes(), scratch).unwrap_or_default();
+    takers.sort_unstable();
+    let mut matched: Vec<Arc<Rule>> = Vec::with_capacity(takers.len());
+    let mut keepers: Vec<u64> = entry.archives.iter().copied().collect();
+    for taker in takers {
+        match taker {
+            Taker::Rule(name) => matched.extend(entry.rules.get(name).cloned()),
+            Taker::Archive(id) => keepers.push(*id),
         }
     }
-
-    fn accept_events(&mut self, asked: &Put) -> Vec<EntryResult> {
-        let origin = Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
-        let carried = self.dispatch.carried(origin);
-        let mut results = Vec::with_capacity(asked.entries.len());
-        for entry in &asked.entries {
-            // What was accepted before may have become many copies.
-            let has_room = self.ctx.check_room().map_err(|error| EntryResult::Refused {
-                error_code: "ThrottlingException",
-                error_message: error.to_string(),
-            });
-            if self.buses.bus(&asked.bus).is_err() {
-                results.push(self.dropped(&asked.bus, entry));
-                continue;
-            }
-            results.push(match has_room.and_then(|()| self.check_event(&asked.bus, entry)) {
-                Ok(()) => EntryResult::Accepted { event_id: self.accept_event(&asked.bus, entry, carried) },
-                Err(refused) => refused,
-            });
+    matched.retain(|rule| only.is_none_or(|names| names.contains(&rule.row.name)));
+    if event.replay.is_none() {
+        for archive in keepers {
+            archives.keep(archive, event);
+            room.ctx.commit.pending.bytes += event.text.len();
         }
-        results
     }
-
-    /// Answer an event for a bus that does not exist as AWS does, which takes it and drops it.
-    fn dropped(&mut self, bus: &str, entry: &Entry) -> EntryResult {
-        if let Err(refused) = entry.check() {
-            return refused;
-        }
-        self.ctx.notice(OperatorEvent::NoBus, bus, json!({"sums": {"events": 1}}));
-        EntryResult::Accepted { event_id: uuid_text(self.ctx.rng.uuid()) }
+    if !matched.is_empty() {
+        entry.meters.matched.increment();
     }
+    give_targets(room, name, matched, event);
+}
 
-    /// Accept an event that was checked; gives its id.
-    pub(crate) fn accept_event(&mut self, bus: &str, entry: &Entry, carried: Carried<'_>) -> String {
-        let id = self.ctx.rng.uuid();
-        let event_id = uuid_text(id);
-        let config = &self.ctx.config;
-        let accepted =
-            Accepted { id: &event_id, now_ms: self.ctx.now.wall_ms, account: &config.account, region: &config.region };
-        let text = entry.envelope(&accepted);
-        let time_ms = entry.time_ms.unwrap_or(accepted.now_ms);
-        let left = Cell::new(DELIVERIES_MAX);
-        let size = entry.archived_size();
-        let event = OnBus { id, time_ms, text: &text, size, carried, left: &left, replay: None, entry: Some(entry) };
-        self.route(bus, event, None);
-        event_id
-    }
-
-    /// Give an event to the targets of every rule that it matches, of those that are named, and to every archive.
-    pub(crate) fn route(&mut self, bus: &str, event: OnBus<'_>, only: Option<&[String]>) {
-        let Buses { entries, scratch, archives, .. } = &mut *self.buses;
-        let Some(entry) = entries.get(bus) else { return };
-        entry.meters.events.increment();
-        // A replay teaches its events without their mark.
-        if entry.row.discovery && event.replay.is_none() {
-            SchemaRoom { ctx: self.ctx, schemas: self.schemas }.observe(event.entry, event.text);
-        }
-        let name = entry.name.clone();
-        let index = entry.patterns.index();
-        // What is not an event matches nothing: a bus may be handed any object.
-        let mut takers = index.matches(event.text.as_bytes(), scratch).unwrap_or_default();
-        takers.sort_unstable();
-        let mut matched: Vec<Arc<Rule>> = Vec::with_capacity(takers.len());
-        let mut keepers: Vec<u64> = entry.archives.iter().copied().collect();
-        for taker in takers {
-            match taker {
-                Taker::Rule(name) => matched.extend(entry.rules.get(name).cloned()),
-                Taker::Archive(id) => keepers.push(*id),
-            }
-        }
-        matched.retain(|rule| only.is_none_or(|names| names.contains(&rule.row.name)));
-        if event.replay.is_none() {
-            for archive in keepers {
-                archives.keep(archive, event);
-                self.ctx.commit.pending.bytes += event.text.len();
-            }
-        }
-        if !matched.is_empty() {
-            entry.meters.matched.increment();
-        }
-        self.give_targets(name, matched, event);
-    }
-
-    /// Give an event to all targets of rules.
-    pub(super) fn give_targets(&mut self, bus: Arc<str>, rules: Vec<Arc<Rule>>, event: OnBus<'_>) {
-        let ingested = self.buses.ingested(self.ctx.now.wall_ms);
-        let mut fates = Vec::new();
-        for rule in rules {
-            rule.meters.triggered.increment();
-            let reserved = Reserved { rule_arn: &rule.arn, rule_name: &rule.row.name, ingestion_time: &ingested };
-            for (at, (target, compiled)) in rule.row.settings.targets.iter().zip(&rule.compiled.targets).enumerate() {
-                let delivered = self.deliver(Delivery {
+/// Give an event to all targets of rules.
+pub(super) fn give_targets(room: &mut BusRoom<'_>, bus: Arc<str>, rules: Vec<Arc<Rule>>, event: OnBus<'_>) {
+    let ingested = room.buses.ingested(room.ctx.now.wall_ms);
+    let mut fates = Vec::new();
+    for rule in rules {
+        rule.meters.triggered.increment();
+        let reserved = Reserved { rule_arn: &rule.arn, rule_name: &rule.row.name, ingestion_time: &ingested };
+        for (at, (target, compiled)) in rule.row.settings.targets.iter().zip(&rule.compiled.targets).enumerate() {
+            let delivered = deliver::deliver(
+                room,
+                Delivery {
                     owner: (rule.row.id, at as u32),
                     owner_arn: &rule.arn,
                     to: &target.to,
@@ -167,51 +167,48 @@ impl BusRoom<'_> {
                     event,
                     http: compiled.http.as_ref(),
                     input: &compiled.input.of(event.text, &reserved),
-                });
-                rule.meters.count_at_once(&delivered);
-                fates.push((compiled.name.clone(), delivered.fate));
-            }
+                },
+            );
+            rule.meters.count_at_once(&delivered);
+            fates.push((compiled.name.clone(), delivered.fate));
         }
-        self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id: event.id, bus, fates });
     }
+    room.buses.routed.push(Routed { at_ms: room.ctx.now.wall_ms, id: event.id, bus, fates });
 }
 
-impl BusRoom<'_> {
-    /// Want what happens as events, or want it no more.
-    pub(crate) fn bus_emit(&mut self, asked: Emit) -> Result<Done, EngineError> {
-        self.ctx.observe.happenings.want(asked.wanted);
-        Ok(Done::at_once(asked))
-    }
+/// Want what happens as events, or want it no more.
+pub(crate) fn bus_emit(room: &mut BusRoom<'_>, asked: Emit) -> Result<Done, EngineError> {
+    room.ctx.observe.happenings.want(asked.wanted);
+    Ok(Done::at_once(asked))
+}
 
-    pub(crate) fn bus_happened(&mut self, asked: Happened) -> Result<Done, EngineError> {
-        let Happened { kind, resources, detail } = asked;
-        if !detail.trim_start().starts_with('{') || check_json(detail.as_bytes()).is_err() {
-            return Err(EngineError::Invalid("detail is not text of a JSON object".into()));
-        }
-        let kind = match kind {
-            HappenedKind::Failover => HappeningKind::Failover,
-            HappenedKind::Alarm => HappeningKind::Alarm,
-        };
-        self.ctx.happen(|| Happening { kind, resources, detail, hops: 0, trace: None });
-        self.emit_happenings();
-        self.ctx.commit.pending.urgent = true;
-        Ok(Done::when_durable(Empty {}))
+pub(crate) fn bus_happened(room: &mut BusRoom<'_>, asked: Happened) -> Result<Done, EngineError> {
+    let Happened { kind, resources, detail } = asked;
+    if !detail.trim_start().starts_with('{') || check_json(detail.as_bytes()).is_err() {
+        return Err(EngineError::Invalid("detail is not text of a JSON object".into()));
     }
+    let kind = match kind {
+        HappenedKind::Failover => HappeningKind::Failover,
+        HappenedKind::Alarm => HappeningKind::Alarm,
+    };
+    room.ctx.happen(|| Happening { kind, resources, detail, hops: 0, trace: None });
+    emit_happenings(room);
+    room.ctx.commit.pending.urgent = true;
+    Ok(Done::when_durable(Empty {}))
+}
 
-    /// Put what happened on the default bus, in the commit that is gathered. While the store takes nothing new, that is left out.
-    pub(crate) fn emit_happenings(&mut self) {
-        for happening in self.ctx.observe.happenings.take() {
-            if let Err(error) = self.ctx.check_room() {
-                self.ctx.not_emitted(&error.to_string());
-                continue;
-            }
-            let Happening { kind, resources, detail, hops, trace } = happening;
-            let (source, detail_type) = kind.names();
-            let entry =
-                Entry { source: source.into(), detail_type: detail_type.into(), detail, resources, time_ms: None };
-            self.accept_event(DEFAULT, &entry, Carried { hops, trace: trace.as_deref() });
-            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+/// Put what happened on the default bus, in the commit that is gathered. While the store takes nothing new, that is left out.
+pub(crate) fn emit_happenings(room: &mut BusRoom<'_>) {
+    for happening in room.ctx.observe.happenings.take() {
+        if let Err(error) = room.ctx.check_room() {
+            room.ctx.not_emitted(&error.to_string());
+            continue;
         }
+        let Happening { kind, resources, detail, hops, trace } = happening;
+        let (source, detail_type) = kind.names();
+        let entry = Entry { source: source.into(), detail_type: detail_type.into(), detail, resources, time_ms: None };
+        accept_event(room, DEFAULT, &entry, Carried { hops, trace: trace.as_deref() });
+        room.ctx.commit.pending.begin_lazily(room.ctx.now.mono_ns);
     }
 }
 

@@ -14,7 +14,8 @@ use crate::base::trace::Carried;
 use crate::buses::archive::{read_segment, read_segment_key, segment_key, Archived};
 use crate::buses::before::Before;
 use crate::buses::participant::{BusParticipant, REPLAYS};
-use crate::buses::put::{OnBus, DELIVERIES_MAX};
+use crate::buses::put::{self, OnBus, DELIVERIES_MAX};
+use crate::buses::schemas;
 use crate::buses::BusRoom;
 use crate::commit::pending::Pending;
 use crate::commit::rows::damaged;
@@ -205,119 +206,117 @@ impl BusParticipant<'_> {
     }
 }
 
-impl BusRoom<'_> {
-    /// Give the next batch of the replay that has waited longest. The others come next: between them the engine's lock is let go.
-    pub(crate) fn replay_due(&mut self) {
-        let now_ns = self.ctx.now.mono_ns;
-        let replays = &self.buses.replays;
-        let waiting = replays.entries.values().filter(|entry| entry.row.is_running() && entry.not_before <= now_ns);
-        let longest = waiting.filter(|entry| !replays.is_unsaved(&entry.row.name)).min_by_key(|entry| entry.not_before);
-        let Some(name) = longest.map(|entry| entry.row.name.clone()) else {
-            return self.participant().arm_replays(0);
+/// Give the next batch of the replay that has waited longest. The others come next: between them the engine's lock is let go.
+pub(crate) fn replay_due(room: &mut BusRoom<'_>) {
+    let now_ns = room.ctx.now.mono_ns;
+    let replays = &room.buses.replays;
+    let waiting = replays.entries.values().filter(|entry| entry.row.is_running() && entry.not_before <= now_ns);
+    let longest = waiting.filter(|entry| !replays.is_unsaved(&entry.row.name)).min_by_key(|entry| entry.not_before);
+    let Some(name) = longest.map(|entry| entry.row.name.clone()) else {
+        return room.participant().arm_replays(0);
+    };
+    // Too much waits for the disk, or it is full: what is in memory would only be refused.
+    if room.ctx.check_room().is_err() {
+        return room.participant().arm_replays(NO_ROOM_NS);
+    }
+    match replay_batch(room, &name) {
+        Err(EngineError::Store(error)) => room.ctx.fail(error),
+        _ => room.participant().arm_replays(0),
+    }
+}
+
+fn replay_batch(room: &mut BusRoom<'_>, name: &str) -> Result<(), EngineError> {
+    let mut row = room.buses.replays.row(name)?.clone();
+    let before = row.events;
+    if row.state == ReplayState::Cancelling {
+        row.end(ReplayState::Cancelled, room.ctx.now.wall_ms);
+        if let Some(ahead) = room.buses.replays.ahead(name) {
+            ahead.clear();
+        }
+    } else {
+        row.state = ReplayState::Running;
+        replay_segments(room, &mut row)?;
+    }
+    let not_before = room.ctx.now.mono_ns + row.pause_ns(row.events - before);
+    room.buses.replays.advanced(row, not_before);
+    room.ctx.commit.pending.urgent = true;
+    Ok(())
+}
+
+/// Replay a batch of events, from where the row says.
+fn replay_segments(room: &mut BusRoom<'_>, row: &mut ReplayRow) -> Result<(), EngineError> {
+    let mut ahead = room.buses.replays.ahead(&row.name).map(std::mem::take).unwrap_or_default();
+    let given = replay_ahead(room, row, &mut ahead);
+    if let Some(left) = room.buses.replays.ahead(&row.name) {
+        *left = ahead;
+    }
+    given
+}
+
+fn replay_ahead(room: &mut BusRoom<'_>, row: &mut ReplayRow, ahead: &mut VecDeque<Segment>) -> Result<(), EngineError> {
+    let mark = format!("\"replay-name\":\"{}\",", row.name);
+    let (mut left, mut bytes) = (row.batch(), 0);
+    while left > 0 && bytes < BATCH_BYTES {
+        if ahead.is_empty() {
+            *ahead = read_ahead(room, row)?;
+        }
+        let Some((minute, number, value)) = ahead.front() else {
+            row.end(ReplayState::Completed, room.ctx.now.wall_ms);
+            return Ok(());
         };
-        // Too much waits for the disk, or it is full: what is in memory would only be refused.
-        if self.ctx.check_room().is_err() {
-            return self.participant().arm_replays(NO_ROOM_NS);
+        if (*minute, *number) != (row.minute, row.number) {
+            (row.minute, row.number, row.done) = (*minute, *number, 0);
         }
-        match self.replay_batch(&name) {
-            Err(EngineError::Store(error)) => self.ctx.fail(error),
-            _ => self.participant().arm_replays(0),
-        }
-    }
-
-    fn replay_batch(&mut self, name: &str) -> Result<(), EngineError> {
-        let mut row = self.buses.replays.row(name)?.clone();
-        let before = row.events;
-        if row.state == ReplayState::Cancelling {
-            row.end(ReplayState::Cancelled, self.ctx.now.wall_ms);
-            if let Some(ahead) = self.buses.replays.ahead(name) {
-                ahead.clear();
-            }
-        } else {
-            row.state = ReplayState::Running;
-            self.replay_segments(&mut row)?;
-        }
-        let not_before = self.ctx.now.mono_ns + row.pause_ns(row.events - before);
-        self.buses.replays.advanced(row, not_before);
-        self.ctx.commit.pending.urgent = true;
-        Ok(())
-    }
-
-    /// Replay a batch of events, from where the row says.
-    fn replay_segments(&mut self, row: &mut ReplayRow) -> Result<(), EngineError> {
-        let mut ahead = self.buses.replays.ahead(&row.name).map(std::mem::take).unwrap_or_default();
-        let given = self.replay_ahead(row, &mut ahead);
-        if let Some(left) = self.buses.replays.ahead(&row.name) {
-            *left = ahead;
-        }
-        given
-    }
-
-    fn replay_ahead(&mut self, row: &mut ReplayRow, ahead: &mut VecDeque<Segment>) -> Result<(), EngineError> {
-        let mark = format!("\"replay-name\":\"{}\",", row.name);
-        let (mut left, mut bytes) = (row.batch(), 0);
-        while left > 0 && bytes < BATCH_BYTES {
-            if ahead.is_empty() {
-                *ahead = self.read_ahead(row)?;
-            }
-            let Some((minute, number, value)) = ahead.front() else {
-                row.end(ReplayState::Completed, self.ctx.now.wall_ms);
+        bytes += value.len();
+        let events = if *number < row.until { read_segment(value)? } else { Vec::new() };
+        for event in events.iter().skip(row.done) {
+            if left == 0 {
                 return Ok(());
-            };
-            if (*minute, *number) != (row.minute, row.number) {
-                (row.minute, row.number, row.done) = (*minute, *number, 0);
             }
-            bytes += value.len();
-            let events = if *number < row.until { read_segment(value)? } else { Vec::new() };
-            for event in events.iter().skip(row.done) {
-                if left == 0 {
-                    return Ok(());
-                }
-                row.done += 1;
-                if (row.settings.start_ms..row.settings.end_ms).contains(&event.time_ms) {
-                    (left, row.events, row.last_event_ms) = (left - 1, row.events + 1, Some(event.time_ms));
-                    self.replay_event(row, event, &mark);
-                }
+            row.done += 1;
+            if (row.settings.start_ms..row.settings.end_ms).contains(&event.time_ms) {
+                (left, row.events, row.last_event_ms) = (left - 1, row.events + 1, Some(event.time_ms));
+                replay_event(room, row, event, &mark);
             }
-            (row.number, row.done) = (number + 1, 0);
-            ahead.pop_front();
         }
-        Ok(())
+        (row.number, row.done) = (number + 1, 0);
+        ahead.pop_front();
     }
+    Ok(())
+}
 
-    /// Read segments from where the row says up to the end of its time.
-    fn read_ahead(&mut self, row: &ReplayRow) -> Result<VecDeque<Segment>, EngineError> {
-        let after = segment_key(row.archive_id, row.minute, row.number.saturating_sub(1));
-        let prefix = row.archive_id.to_be_bytes();
-        let mut ahead = VecDeque::new();
-        for (key, value) in self.ctx.commit.reader.scan(Table::Archived, &prefix, Some(&after), SEGMENTS)? {
-            let (minute, number) = read_segment_key(&key)?;
-            if minute * 60_000 >= row.settings.end_ms {
-                break;
-            }
-            ahead.push_back((minute, number, value));
+/// Read segments from where the row says up to the end of its time.
+fn read_ahead(room: &mut BusRoom<'_>, row: &ReplayRow) -> Result<VecDeque<Segment>, EngineError> {
+    let after = segment_key(row.archive_id, row.minute, row.number.saturating_sub(1));
+    let prefix = row.archive_id.to_be_bytes();
+    let mut ahead = VecDeque::new();
+    for (key, value) in room.ctx.commit.reader.scan(Table::Archived, &prefix, Some(&after), SEGMENTS)? {
+        let (minute, number) = read_segment_key(&key)?;
+        if minute * 60_000 >= row.settings.end_ms {
+            break;
         }
-        Ok(ahead)
+        ahead.push_back((minute, number, value));
     }
+    Ok(ahead)
+}
 
-    fn replay_event(&mut self, row: &ReplayRow, event: &Archived<'_>, mark: &str) {
-        let Archived { id, time_ms, text: unmarked } = *event;
-        if self.buses.bus(&row.bus).is_ok_and(|bus| bus.row.discovery) {
-            self.schemas().observe(None, unmarked);
-        }
-        let text = marked(unmarked, mark);
-        let event = OnBus {
-            id,
-            time_ms,
-            text: &text,
-            size: text.len(),
-            carried: Carried::default(),
-            left: &Cell::new(DELIVERIES_MAX),
-            replay: Some(&row.name),
-            entry: None,
-        };
-        self.route(&row.bus, event, row.settings.rules.as_deref());
+fn replay_event(room: &mut BusRoom<'_>, row: &ReplayRow, event: &Archived<'_>, mark: &str) {
+    let Archived { id, time_ms, text: unmarked } = *event;
+    if room.buses.bus(&row.bus).is_ok_and(|bus| bus.row.discovery) {
+        schemas::schemas(room).observe(None, unmarked);
     }
+    let text = marked(unmarked, mark);
+    let event = OnBus {
+        id,
+        time_ms,
+        text: &text,
+        size: text.len(),
+        carried: Carried::default(),
+        left: &Cell::new(DELIVERIES_MAX),
+        replay: Some(&row.name),
+        entry: None,
+    };
+    put::route(room, &row.bus, event, row.settings.rules.as_deref());
 }
 
 /// The event with `replay-name` before its resources, or first of all where it has none.

@@ -7,17 +7,19 @@ use forebay_core::schedule::CUSTOM_BUS_REFUSAL;
 use serde_json::value::RawValue;
 
 use crate::api::bus::{
-    AnnotateRule, Bus as BusAnswer, CatchUp, Declare, EnableRule, ListSchedules, Named, PutRule, PutSchedule,
-    Recipient, Rule as RuleAnswer, RuleNamed, Schedule as Answer, ScheduleNamed, ScheduleSettings, TestPattern, Tested,
-    Unmet, SCHEDULES_LISTED_MAX,
+    AnnotateRule, Bus as BusAnswer, CatchUp, Declare, Emit, EnableRule, Happened, ListSchedules, Named, Put, PutRule,
+    PutSchedule, Recipient, Rule as RuleAnswer, RuleNamed, Schedule as Answer, ScheduleNamed, ScheduleSettings,
+    TestPattern, Tested, Unmet, SCHEDULES_LISTED_MAX,
 };
 use crate::api::notes::{Annotate, Notes};
+use crate::api::schema::{PutSchema, RegistryNamed};
 use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::limits::{BUS_DESCRIPTION_CHARACTERS_MAX, BUS_EVENT_BYTES_MAX, RULES_MAX, SCHEDULES_MAX};
 use crate::buses::participant::BusParticipant;
 use crate::buses::row::{check_bus_name, check_rule_name, parse_pattern, BusRow, RuleRow, ScheduleRow, DEFAULT};
-use crate::buses::{Bus, BusRoom, Rule, RuleMeters, Taker};
+use crate::buses::{put, schemas};
+use crate::buses::{schedule, Bus, BusRoom, Rule, RuleMeters, Taker};
 use crate::commit::done::{json, Done};
 use crate::ctx::RULE_SCHEDULE;
 use crate::store::port::Table;
@@ -49,7 +51,7 @@ impl BusRoom<'_> {
             )));
         }
         if let Some(enforce) = &enforce {
-            self.schemas().check_enforced(enforce)?;
+            schemas::schemas(self).check_enforced(enforce)?;
         }
         let known = self.buses.entries.get(&name).map(|bus| bus.row.clone());
         let is_new = known.is_none();
@@ -319,7 +321,7 @@ impl BusRoom<'_> {
     }
 
     pub(crate) fn schedule_describe(&mut self, named: ScheduleNamed) -> Result<Done, EngineError> {
-        let row = self.schedule_row(&named.name)?;
+        let row = schedule::schedule_row(self, &named.name)?;
         Ok(Done::at_once(self.describe_schedule(&row, UPCOMING)))
     }
 
@@ -348,7 +350,7 @@ impl BusRoom<'_> {
     }
 
     fn known_schedule(&mut self, name: &str) -> Result<Option<ScheduleRow>, EngineError> {
-        match self.schedule_row(name) {
+        match schedule::schedule_row(self, name) {
             Ok(row) => Ok(Some(row)),
             Err(EngineError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
@@ -398,10 +400,10 @@ impl BusRoom<'_> {
 
     /// Give a schedule's target an event now, beside its due times.
     pub(crate) fn schedule_run(&mut self, named: ScheduleNamed, waiter: Waiter) {
-        let row = self.ctx.check_room().and_then(|()| self.schedule_row(&named.name));
+        let row = self.ctx.check_room().and_then(|()| schedule::schedule_row(self, &named.name));
         match row {
             Ok(row) => {
-                self.give_scheduled(&row, self.ctx.now.wall_ms);
+                schedule::give_scheduled(self, &row, self.ctx.now.wall_ms);
                 self.ctx.commit.pending.waiters.push((waiter, Reply::Added(json(Empty {}))));
                 self.ctx.commit.pending.urgent = true;
             }
@@ -418,7 +420,7 @@ impl BusRoom<'_> {
     }
 
     pub(crate) fn forget_schedule(&mut self, name: &str) -> Result<(), EngineError> {
-        let row = self.schedule_row(name)?;
+        let row = schedule::schedule_row(self, name)?;
         self.buses.schedules.remove(&row);
         self.ctx.commit.pending.remove(Table::Schedule, name.as_bytes().to_vec());
         self.ctx.commit.pending.urgent = true;
@@ -440,5 +442,28 @@ impl BusRoom<'_> {
             missed: row.missed,
             settings: row.settings.clone(),
         }
+    }
+}
+
+/// What is carried out in the files that tell of it.
+impl BusRoom<'_> {
+    pub(crate) fn bus_put(&mut self, asked: Put, waiter: Waiter) {
+        put::bus_put(self, asked, waiter);
+    }
+
+    pub(crate) fn bus_emit(&mut self, asked: Emit) -> Result<Done, EngineError> {
+        put::bus_emit(self, asked)
+    }
+
+    pub(crate) fn bus_happened(&mut self, asked: Happened) -> Result<Done, EngineError> {
+        put::bus_happened(self, asked)
+    }
+
+    pub(crate) fn schema_put(&mut self, asked: PutSchema) -> Result<Done, EngineError> {
+        schemas::schema_put(self, asked)
+    }
+
+    pub(crate) fn registry_delete(&mut self, named: RegistryNamed) -> Result<Done, EngineError> {
+        schemas::registry_delete(self, named)
     }
 }

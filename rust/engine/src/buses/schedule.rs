@@ -20,8 +20,8 @@ use crate::base::ids::uuid_text;
 use crate::base::time::iso_seconds;
 use crate::base::trace::Carried;
 use crate::buses::before::Before;
-use crate::buses::deliver::{Delivered, Delivery};
-use crate::buses::put::{OnBus, DELIVERIES_MAX};
+use crate::buses::deliver::{self, Delivered, Delivery};
+use crate::buses::put::{self, OnBus, DELIVERIES_MAX};
 use crate::buses::row::{check_dead_letter_queue, check_recipient, retry_policy, ScheduleRow, DEFAULT};
 use crate::buses::BusRoom;
 use crate::commit::direct_reads::DirectReads;
@@ -413,77 +413,76 @@ impl Schedules {
     }
 }
 
-impl BusRoom<'_> {
-    /// A schedule's row, as it will be once everything so far is durable.
-    pub(crate) fn schedule_row(&mut self, name: &str) -> Result<ScheduleRow, EngineError> {
-        if let Some(row) = self.buses.schedules.fired.get(name) {
-            return Ok(row.clone());
-        }
-        let bytes = self.ctx.row(Table::Schedule, name.as_bytes())?;
-        let bytes = bytes.ok_or_else(|| EngineError::NotFound(format!("Schedule {name} does not exist.")))?;
-        serde_json::from_slice(&bytes).map_err(|_| damaged("a schedule's row").into())
+/// A schedule's row, as it will be once everything so far is durable.
+pub(crate) fn schedule_row(room: &mut BusRoom<'_>, name: &str) -> Result<ScheduleRow, EngineError> {
+    if let Some(row) = room.buses.schedules.fired.get(name) {
+        return Ok(row.clone());
     }
+    let bytes = room.ctx.row(Table::Schedule, name.as_bytes())?;
+    let bytes = bytes.ok_or_else(|| EngineError::NotFound(format!("Schedule {name} does not exist.")))?;
+    serde_json::from_slice(&bytes).map_err(|_| damaged("a schedule's row").into())
 }
 
-impl BusRoom<'_> {
-    /// Fire what is due.
-    pub(crate) fn fire_due(&mut self) {
-        let (mut has_room, mut weight) = (true, 0);
-        for name in std::mem::take(&mut self.buses.schedules.due) {
-            has_room = has_room && self.ctx.check_room().is_ok();
-            let fires_ms = self.buses.schedules.fires.get(&name).copied().filter(|fires_ms| *fires_ms != NEVER);
-            let Some(fires_ms) = fires_ms else { continue };
-            if !has_room || weight >= WEIGHT_OF_A_TURN {
-                // Too much waits for the disk, the store has failed, or others have their turn: what is due stays due.
-                self.buses.schedules.by_time.insert((fires_ms, name));
-                continue;
-            }
-            match self.fire(&name) {
-                Ok(more) => weight += more,
-                Err(EngineError::Store(error)) => self.ctx.fail(error),
-                // Its settings were taken when it was declared.
-                Err(error) => self.ctx.notice(OperatorEvent::Damaged, &name, json!({"text": error.to_string()})),
-            }
+/// Fire what is due.
+pub(crate) fn fire_due(room: &mut BusRoom<'_>) {
+    let (mut has_room, mut weight) = (true, 0);
+    for name in std::mem::take(&mut room.buses.schedules.due) {
+        has_room = has_room && room.ctx.check_room().is_ok();
+        let fires_ms = room.buses.schedules.fires.get(&name).copied().filter(|fires_ms| *fires_ms != NEVER);
+        let Some(fires_ms) = fires_ms else { continue };
+        if !has_room || weight >= WEIGHT_OF_A_TURN {
+            // Too much waits for the disk, the store has failed, or others have their turn: what is due stays due.
+            room.buses.schedules.by_time.insert((fires_ms, name));
+            continue;
         }
-        self.participant().arm_after(if has_room { 0 } else { FULL_NS });
+        match fire(room, &name) {
+            Ok(more) => weight += more,
+            Err(EngineError::Store(error)) => room.ctx.fail(error),
+            // Its settings were taken when it was declared.
+            Err(error) => room.ctx.notice(OperatorEvent::Damaged, &name, json!({"text": error.to_string()})),
+        }
     }
+    room.participant().arm_after(if has_room { 0 } else { FULL_NS });
+}
 
-    /// Fire one for what it is due; gives what that weighed.
-    fn fire(&mut self, name: &Arc<str>) -> Result<u64, EngineError> {
-        let now_ms = self.ctx.now.wall_ms;
-        let before = self.schedule_row(name)?;
-        let (Some(next_due), Some(fires_ms)) = (before.next_due_ms, before.fires_ms) else { return Ok(0) };
-        let schedule = before.settings.times(before.enabled_ms)?;
-        let mut row = before.clone();
-        // What its window delays it by is not lateness.
-        let seen_ms = now_ms.saturating_sub(fires_ms - next_due);
-        let due = schedule.due(next_due, seen_ms, row.settings.catch_up(), FIRINGS_MAX);
-        for &due_ms in &due.firings {
-            self.give_scheduled(&row, due_ms);
-        }
-        row.missed += due.missed;
-        if let Some(meters) = &self.buses.schedules.meters {
-            meters.missed.add(due.missed);
-        }
-        let draw = self.ctx.rng.next();
-        row.due_at(due.next_due, draw);
-        self.buses.schedules.has_fired(name, before, row);
-        self.ctx.commit.pending.urgent = true;
-        Ok(due.firings.len() as u64 * WEIGHT_OF_A_FIRING + due.missed)
+/// Fire one for what it is due; gives what that weighed.
+fn fire(room: &mut BusRoom<'_>, name: &Arc<str>) -> Result<u64, EngineError> {
+    let now_ms = room.ctx.now.wall_ms;
+    let before = schedule_row(room, name)?;
+    let (Some(next_due), Some(fires_ms)) = (before.next_due_ms, before.fires_ms) else { return Ok(0) };
+    let schedule = before.settings.times(before.enabled_ms)?;
+    let mut row = before.clone();
+    // What its window delays it by is not lateness.
+    let seen_ms = now_ms.saturating_sub(fires_ms - next_due);
+    let due = schedule.due(next_due, seen_ms, row.settings.catch_up(), FIRINGS_MAX);
+    for &due_ms in &due.firings {
+        give_scheduled(room, &row, due_ms);
     }
+    row.missed += due.missed;
+    if let Some(meters) = &room.buses.schedules.meters {
+        meters.missed.add(due.missed);
+    }
+    let draw = room.ctx.rng.next();
+    row.due_at(due.next_due, draw);
+    room.buses.schedules.has_fired(name, before, row);
+    room.ctx.commit.pending.urgent = true;
+    Ok(due.firings.len() as u64 * WEIGHT_OF_A_FIRING + due.missed)
+}
 
-    pub(crate) fn give_scheduled(&mut self, row: &ScheduleRow, due_ms: u64) {
-        let id = self.ctx.rng.uuid();
-        if let Recipient::Rule(rule) = &row.settings.to {
-            let text = scheduled_event(self.ctx, row, id, due_ms);
-            return self.give_scheduled_rule(rule, (id, due_ms), &text);
-        }
-        let arn = self.ctx.schedule_arn(&row.name);
-        let text = match row.settings.input.as_deref() {
-            Some(input) => filled(input, &arn, due_ms, id),
-            None => scheduled_event(self.ctx, row, id, due_ms),
-        };
-        let Delivered { fate, .. } = self.deliver(Delivery {
+pub(crate) fn give_scheduled(room: &mut BusRoom<'_>, row: &ScheduleRow, due_ms: u64) {
+    let id = room.ctx.rng.uuid();
+    if let Recipient::Rule(rule) = &row.settings.to {
+        let text = scheduled_event(room.ctx, row, id, due_ms);
+        return give_scheduled_rule(room, rule, (id, due_ms), &text);
+    }
+    let arn = room.ctx.schedule_arn(&row.name);
+    let text = match row.settings.input.as_deref() {
+        Some(input) => filled(input, &arn, due_ms, id),
+        None => scheduled_event(room.ctx, row, id, due_ms),
+    };
+    let Delivered { fate, .. } = deliver::deliver(
+        room,
+        Delivery {
             owner: (OWNER, 0),
             owner_arn: &arn,
             to: &row.settings.to,
@@ -503,31 +502,29 @@ impl BusRoom<'_> {
             },
             http: None,
             input: &text,
-        });
-        if let (Some(meters), Some(is_taken)) = (&self.buses.schedules.meters, fate.is_taken()) {
-            meters.count(Part::Whole, 0, is_taken);
-        }
-        let fates = vec![(row.name.as_str().into(), fate)];
-        self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id, bus: "schedules".into(), fates });
+        },
+    );
+    if let (Some(meters), Some(is_taken)) = (&room.buses.schedules.meters, fate.is_taken()) {
+        meters.count(Part::Whole, 0, is_taken);
     }
+    let fates = vec![(row.name.as_str().into(), fate)];
+    room.buses.routed.push(Routed { at_ms: room.ctx.now.wall_ms, id, bus: "schedules".into(), fates });
 }
 
-impl BusRoom<'_> {
-    /// Give the targets of a rule the event of its own schedule.
-    fn give_scheduled_rule(&mut self, rule: &str, (id, time_ms): (u128, u64), text: &str) {
-        let Ok(rule) = self.buses.rule(DEFAULT, rule).cloned() else { return };
-        let event = OnBus {
-            id,
-            time_ms,
-            text,
-            size: text.len(),
-            carried: Carried::default(),
-            left: &Cell::new(DELIVERIES_MAX),
-            replay: None,
-            entry: None,
-        };
-        self.give_targets(DEFAULT.into(), vec![rule], event);
-    }
+/// Give the targets of a rule the event of its own schedule.
+fn give_scheduled_rule(room: &mut BusRoom<'_>, rule: &str, (id, time_ms): (u128, u64), text: &str) {
+    let Ok(rule) = room.buses.rule(DEFAULT, rule).cloned() else { return };
+    let event = OnBus {
+        id,
+        time_ms,
+        text,
+        size: text.len(),
+        carried: Carried::default(),
+        left: &Cell::new(DELIVERIES_MAX),
+        replay: None,
+        entry: None,
+    };
+    put::give_targets(room, DEFAULT.into(), vec![rule], event);
 }
 
 /// What a target is given that has no input of its own; its time is the due time.

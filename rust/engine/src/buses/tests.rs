@@ -12,6 +12,7 @@ mod turns;
 use serde_json::{json, Value};
 
 use crate::base::error::EngineError;
+use crate::buses::schedule;
 use crate::dispatch::attempts::{Settled, Task};
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
@@ -314,7 +315,7 @@ fn a_schedule_that_is_changed_and_fires_in_one_commit_fires_once() {
         let asked = json!({"name": "tick", "expression": "rate(5 minutes)", "function": "f", "input": "2"});
         drop(rooms.event_buses().schedule_put(serde_json::from_value(asked).unwrap()).unwrap());
         rooms.buses.schedules.look(now.wall_ms);
-        rooms.event_buses().fire_due();
+        schedule::fire_due(&mut rooms.event_buses());
     });
     engine.advance(SECOND);
     let mut engine = with_function(engine.crashed());

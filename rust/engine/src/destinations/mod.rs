@@ -1,8 +1,8 @@
 //! Destinations that are part of this store: what they are told is written in the commit of what it is about.
 
 use crate::commit::target::Target;
-use crate::failures::delivery::InStoreDelivery;
-use crate::sources::invocation::ends::EndedEvent;
+use crate::failures::delivery::{self, InStoreDelivery};
+use crate::sources::invocation::ends::{self, EndedEvent};
 use crate::store::port::Table;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ use crate::payload::failure_key::{FailureKey, Part};
 use crate::payload::message::{Attribute, NewMessage};
 use crate::sources::queue::Sender;
 
+use crate::sources::queue::send;
+use crate::topics::publish;
 use crate::topics::TopicRoom;
 
 /// What a destination is told: text, and the attributes of a dead letter; how far the chain has come that it belongs to.
@@ -84,75 +86,72 @@ impl Notification {
     }
 }
 
-impl TopicRoom<'_> {
-    /// Tell a destination of this store. `rows` are written in the commit that writes what it is told: at once where that is events
-    /// of functions; where it is messages of queues that have no room on a full disk, later. Says whether that may be later.
-    pub(crate) fn tell(
-        &mut self,
-        target: Target<'_>,
-        notification: Notification,
-        rows: Vec<AttachedRow>,
-    ) -> Result<bool, EngineError> {
-        match target {
-            Target::Function(name) => {
-                let (queue, qualifier) = self.events().event_queue(name)?;
-                let payload: Arc<[u8]> = notification.text.into_bytes().into();
-                let request = self.ctx.rng.uuid();
-                let event =
-                    self.events().new_event(request, notification.hops + 1, payload, (notification.trace, qualifier));
-                let events = vec![self.events().number_event(queue, event)];
-                self.events().write_attachment(&Attachment { rows, events, published: None });
-                Ok(false)
-            }
-            Target::Queue(name) => {
-                let message = NewMessage {
-                    body: notification.text,
-                    attributes: notification.attributes,
-                    deduplication_id: notification.group_id.is_some().then(|| uuid_text(self.ctx.rng.uuid())),
-                    group_id: notification.group_id,
-                    ..NewMessage::default()
-                };
-                let carried = Carried { hops: notification.hops + 1, trace: notification.trace.as_deref() };
-                self.queues().queue_send(
-                    name,
-                    &message,
-                    carried,
-                    Sender::Attachment(Attachment { rows, ..Attachment::default() }),
-                )?;
-                Ok(true)
-            }
-            Target::Topic(name) => {
-                let Notification { text: message, attributes, hops, trace, .. } = notification;
-                let publication = Publication { message, attributes, ..Publication::default() };
-                self.tell_topic(name, &publication, Carried { hops: hops + 1, trace: trace.as_deref() }, rows)
-            }
-            Target::Stream(_) | Target::Bus(_) | Target::Workflow(_) | Target::Registered => {
-                Err(EngineError::NotFound("the destination is not part of this store".into()))
-            }
+/// Tell a destination of this store. `rows` are written in the commit that writes what it is told: at once where that is events
+/// of functions; where it is messages of queues that have no room on a full disk, later. Says whether that may be later.
+pub(crate) fn tell(
+    room: &mut TopicRoom<'_>,
+    target: Target<'_>,
+    notification: Notification,
+    rows: Vec<AttachedRow>,
+) -> Result<bool, EngineError> {
+    match target {
+        Target::Function(name) => {
+            let (queue, qualifier) = room.events().event_queue(name)?;
+            let payload: Arc<[u8]> = notification.text.into_bytes().into();
+            let request = room.ctx.rng.uuid();
+            let event =
+                room.events().new_event(request, notification.hops + 1, payload, (notification.trace, qualifier));
+            let events = vec![room.events().number_event(queue, event)];
+            room.events().write_attachment(&Attachment { rows, events, published: None });
+            Ok(false)
+        }
+        Target::Queue(name) => {
+            let message = NewMessage {
+                body: notification.text,
+                attributes: notification.attributes,
+                deduplication_id: notification.group_id.is_some().then(|| uuid_text(room.ctx.rng.uuid())),
+                group_id: notification.group_id,
+                ..NewMessage::default()
+            };
+            let carried = Carried { hops: notification.hops + 1, trace: notification.trace.as_deref() };
+            send::queue_send(
+                &mut room.queues(),
+                name,
+                &message,
+                carried,
+                Sender::Attachment(Attachment { rows, ..Attachment::default() }),
+            )?;
+            Ok(true)
+        }
+        Target::Topic(name) => {
+            let Notification { text: message, attributes, hops, trace, .. } = notification;
+            let publication = Publication { message, attributes, ..Publication::default() };
+            publish::tell_topic(room, name, &publication, Carried { hops: hops + 1, trace: trace.as_deref() }, rows)
+        }
+        Target::Stream(_) | Target::Bus(_) | Target::Workflow(_) | Target::Registered => {
+            Err(EngineError::NotFound("the destination is not part of this store".into()))
         }
     }
 }
 
-impl TopicRoom<'_> {
-    /// Tell the destinations of an event that has ended.
-    pub(crate) fn tell_of_event(&mut self, mut end: EndedEvent) {
-        while let Some((failure, name)) = self.events().next_destination(&mut end) {
-            let target = Target::of(&name);
-            let trace = end.event.trace.as_deref();
-            let notification = Notification::of(&end.ended, trace, failure, &end.event.payload, target);
-            let rows = end.row.iter().map(|row| (Table::Event, row.clone(), None)).collect();
-            let told = self.tell(target, notification, rows);
-            self.events().destination_told(&mut end, failure, name, &told);
-        }
+/// Tell the destinations of an event that has ended.
+pub(crate) fn tell_of_event(room: &mut TopicRoom<'_>, mut end: EndedEvent) {
+    while let Some((failure, name)) = ends::next_destination(&mut room.events(), &mut end) {
+        let target = Target::of(&name);
+        let trace = end.event.trace.as_deref();
+        let notification = Notification::of(&end.ended, trace, failure, &end.event.payload, target);
+        let rows = end.row.iter().map(|row| (Table::Event, row.clone(), None)).collect();
+        let told = tell(room, target, notification, rows);
+        ends::destination_told(&mut room.events(), &mut end, failure, name, &told);
     }
+}
 
-    /// Tell a destination what a failure is, in the commit that removes the failure's row.
-    pub(crate) fn deliver_here(&mut self, delivery: &InStoreDelivery) {
-        let InStoreDelivery { key, row, payload } = delivery;
-        let Some(name) = &row.destination else { return };
-        let target = Target::of(name);
-        let notification = Notification::of_failure(row, *key, payload, target, self.ctx.now.wall_ms);
-        let told = self.tell(target, notification, vec![(Table::Failure, key.bytes(), None)]);
-        self.failures().delivered_here(delivery, told);
-    }
+/// Tell a destination what a failure is, in the commit that removes the failure's row.
+pub(crate) fn deliver_here(room: &mut TopicRoom<'_>, delivery: &InStoreDelivery) {
+    let InStoreDelivery { key, row, payload } = delivery;
+    let Some(name) = &row.destination else { return };
+    let target = Target::of(name);
+    let notification = Notification::of_failure(row, *key, payload, target, room.ctx.now.wall_ms);
+    let told = tell(room, target, notification, vec![(Table::Failure, key.bytes(), None)]);
+    delivery::delivered_here(&mut room.failures(), delivery, told);
 }

@@ -11,6 +11,7 @@ use forebay_core::stream::protocol::Window;
 
 use crate::base::error::{EngineError, Waiter};
 use crate::dispatch::attempt_journal::{InFlight, JournalError, JournalSlot};
+use crate::dispatch::permits;
 use crate::dispatch::ready_list::Kind;
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
@@ -210,71 +211,63 @@ impl Attempts {
     }
 }
 
-impl DispatchRoom<'_> {
-    /// Tell every caller who still waits for a function that the app has stopped.
-    pub(crate) fn answer_open_invokes(&mut self) {
-        let waiters: Vec<Waiter> = self.dispatch.attempts.iter_mut().filter_map(Invoke::take_waiter).collect();
-        for waiter in waiters {
-            let text = "this process closed the store before the function had ended";
-            self.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
-        }
+/// Tell every caller who still waits for a function that the app has stopped.
+pub(crate) fn answer_open_invokes(room: &mut DispatchRoom<'_>) {
+    let waiters: Vec<Waiter> = room.dispatch.attempts.iter_mut().filter_map(Invoke::take_waiter).collect();
+    for waiter in waiters {
+        let text = "this process closed the store before the function had ended";
+        room.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
     }
 }
 
-impl DispatchRoom<'_> {
-    /// Put an attempt where it waits for its place; one that has its place, or needs none, where the next exchange finds it.
-    pub(crate) fn ready(&mut self, mut attempt: Attempt, alone: bool) -> Token {
-        attempt.alone = alone;
-        if attempt.request == 0 {
-            attempt.request = self.ctx.rng.uuid();
-        }
-        let (kind, lease) = (attempt.job.kind(), attempt.lease);
-        let token = self.dispatch.attempts.insert(attempt);
-        match lease {
-            Some(lease) => self.seat(token, lease),
-            None if kind == Kind::Delivery => {
-                self.dispatch.ready_list.deliveries.push_back(token);
-                self.ctx.ring = true;
-            }
-            None if alone => self.dispatch.ready_list.alone.push_back(token),
-            None => self.queue_attempt(token),
-        }
-        token
+/// Put an attempt where it waits for its place; one that has its place, or needs none, where the next exchange finds it.
+pub(crate) fn ready(room: &mut DispatchRoom<'_>, mut attempt: Attempt, alone: bool) -> Token {
+    attempt.alone = alone;
+    if attempt.request == 0 {
+        attempt.request = room.ctx.rng.uuid();
     }
+    let (kind, lease) = (attempt.job.kind(), attempt.lease);
+    let token = room.dispatch.attempts.insert(attempt);
+    match lease {
+        Some(lease) => permits::seat(room, token, lease),
+        None if kind == Kind::Delivery => {
+            room.dispatch.ready_list.deliveries.push_back(token);
+            room.ctx.ring = true;
+        }
+        None if alone => room.dispatch.ready_list.alone.push_back(token),
+        None => permits::queue_attempt(room, token),
+    }
+    token
 }
 
-impl Dispatch {
-    /// Write the batches just handed out into their slots, and clear the slots of those that have ended.
-    pub(crate) fn count_attempts(&mut self) -> Result<(), JournalError> {
-        let nothing_begins = self.counted.is_empty() && self.ready_list.joined.is_empty();
-        self.acquit_joined()?;
-        if !self.counted.is_empty() {
-            let records: Vec<InFlight> = self.counted.iter().map(|(_, record)| *record).collect();
-            let slots = self.journal.occupy_many(&records)?;
-            for ((token, _), slot) in self.counted.drain(..).zip(slots) {
-                if let Some(attempt) = self.attempts.get_mut(token) {
-                    attempt.file_slots.push(slot);
-                }
+/// Write the batches just handed out into their slots, and clear the slots of those that have ended.
+pub(crate) fn count_attempts(dispatch: &mut Dispatch) -> Result<(), JournalError> {
+    let nothing_begins = dispatch.counted.is_empty() && dispatch.ready_list.joined.is_empty();
+    acquit_joined(dispatch)?;
+    if !dispatch.counted.is_empty() {
+        let records: Vec<InFlight> = dispatch.counted.iter().map(|(_, record)| *record).collect();
+        let slots = dispatch.journal.occupy_many(&records)?;
+        for ((token, _), slot) in dispatch.counted.drain(..).zip(slots) {
+            if let Some(attempt) = dispatch.attempts.get_mut(token) {
+                attempt.file_slots.push(slot);
             }
-        }
-        // What cannot be cleared is cleared by the next call. If the process dies before, its next start says more than is so.
-        let cleared = self.journal.flush();
-        if nothing_begins {
-            Ok(())
-        } else {
-            cleared
         }
     }
-}
-
-impl Dispatch {
-    /// Something begins beside suspects that are past their deadline: if the process dies now, it need not have been them.
-    pub(crate) fn acquit_joined(&mut self) -> Result<(), JournalError> {
-        for token in std::mem::take(&mut self.ready_list.joined) {
-            for &slot in self.attempts.get_mut(token).map_or(&[][..], |attempt| &attempt.file_slots) {
-                self.journal.join(slot)?;
-            }
-        }
+    // What cannot be cleared is cleared by the next call. If the process dies before, its next start says more than is so.
+    let cleared = dispatch.journal.flush();
+    if nothing_begins {
         Ok(())
+    } else {
+        cleared
     }
+}
+
+/// Something begins beside suspects that are past their deadline: if the process dies now, it need not have been them.
+pub(crate) fn acquit_joined(dispatch: &mut Dispatch) -> Result<(), JournalError> {
+    for token in std::mem::take(&mut dispatch.ready_list.joined) {
+        for &slot in dispatch.attempts.get_mut(token).map_or(&[][..], |attempt| &attempt.file_slots) {
+            dispatch.journal.join(slot)?;
+        }
+    }
+    Ok(())
 }

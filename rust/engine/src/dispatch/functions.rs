@@ -144,46 +144,42 @@ impl Function {
     }
 }
 
-impl Dispatch {
-    /// The version that is registered, if it can be.
-    pub(crate) fn check_version(&self, registration: &Registration) -> Result<Version, EngineError> {
-        let name = &registration.name;
-        let Some((function, version)) = version_of(name) else {
-            return Err(EngineError::Invalid(format!("name is {name:?}: a version is a number from 1 upwards")));
-        };
-        if version == Version::Latest {
-            return Ok(version);
-        }
-        if !self.function_names.contains_key(function) {
-            return Err(self.no_function(function));
-        }
-        registration.limits.check_of_version()?;
-        Ok(version)
+/// The version that is registered, if it can be.
+pub(crate) fn check_version(dispatch: &Dispatch, registration: &Registration) -> Result<Version, EngineError> {
+    let name = &registration.name;
+    let Some((function, version)) = version_of(name) else {
+        return Err(EngineError::Invalid(format!("name is {name:?}: a version is a number from 1 upwards")));
+    };
+    if version == Version::Latest {
+        return Ok(version);
     }
+    if !dispatch.function_names.contains_key(function) {
+        return Err(no_function(dispatch, function));
+    }
+    registration.limits.check_of_version()?;
+    Ok(version)
+}
 
-    /// A place in line: of a new function, or of another version of one.
-    pub(crate) fn place_of_new(&mut self, name: &str, handler: HandlerId) -> (FunctionId, UnitId) {
-        let known = self.function_names.get(name).and_then(|&known| self.functions[known].place);
-        match known {
-            Some((function, _)) => (function, self.permits.add_unit(function, handler)),
-            None => self.permits.add_function(handler),
-        }
+/// A place in line: of a new function, or of another version of one.
+pub(crate) fn place_of_new(dispatch: &mut Dispatch, name: &str, handler: HandlerId) -> (FunctionId, UnitId) {
+    let known = dispatch.function_names.get(name).and_then(|&known| dispatch.functions[known].place);
+    match known {
+        Some((function, _)) => (function, dispatch.permits.add_unit(function, handler)),
+        None => dispatch.permits.add_function(handler),
     }
 }
 
-impl Dispatch {
-    /// Functions that the chain has gone through of what a handler begets; `parent` is the request that it runs on.
-    pub(crate) fn hops_after(&self, parent: Option<u128>) -> u32 {
-        parent.and_then(|request| self.hops_running.get(&request)).map_or(0, |hops| hops + 1)
-    }
+/// Functions that the chain has gone through of what a handler begets; `parent` is the request that it runs on.
+pub(crate) fn hops_after(dispatch: &Dispatch, parent: Option<u128>) -> u32 {
+    parent.and_then(|request| dispatch.hops_running.get(&request)).map_or(0, |hops| hops + 1)
+}
 
-    /// What goes along with whatever this origin sets off.
-    pub(crate) fn carried<'a>(&self, origin: Origin<'a>) -> Carried<'a> {
-        Carried { hops: self.hops_after(origin.parent), trace: origin.trace }
-    }
+/// What goes along with whatever this origin sets off.
+pub(crate) fn carried<'a>(dispatch: &Dispatch, origin: Origin<'a>) -> Carried<'a> {
+    Carried { hops: hops_after(dispatch, origin.parent), trace: origin.trace }
+}
 
-    pub(crate) fn no_function(&self, function: &str) -> EngineError {
-        let known = declared_are(self.function_names.keys().filter(|name| !name.contains(':')).map(String::as_str));
-        EngineError::NotFound(format!("there is no function {function:?}: {known}"))
-    }
+pub(crate) fn no_function(dispatch: &Dispatch, function: &str) -> EngineError {
+    let known = declared_are(dispatch.function_names.keys().filter(|name| !name.contains(':')).map(String::as_str));
+    EngineError::NotFound(format!("there is no function {function:?}: {known}"))
 }

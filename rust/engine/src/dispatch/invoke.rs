@@ -10,7 +10,7 @@ use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::ready_list::Kind;
 use crate::dispatch::waiters::{SourceId, INVOCATIONS};
-use crate::dispatch::{DispatchRoom, ROOM};
+use crate::dispatch::{answers, DispatchRoom, ROOM};
 use crate::payload::event::Qualifier;
 
 /// A synchronous invocation.
@@ -62,7 +62,7 @@ impl Participant for DispatchRoom<'_> {
         let (handler, request) = (attempt.handler, attempt.request);
         let Some(waiter) = Invoke::take_waiter(attempt) else { return };
         let is_qualified = attempt.job.get::<Invoke>().is_some_and(|invoke| invoke.qualifier.is_some());
-        let answer = self.dispatch.invoke_answer(handler, request, is_qualified, (2, None));
+        let answer = answers::invoke_answer(self.dispatch, handler, request, is_qualified, (2, None));
         self.ctx.answer(waiter, answer);
     }
 
@@ -71,7 +71,8 @@ impl Participant for DispatchRoom<'_> {
         let Some(invoke) = attempt.job.into::<Invoke>() else { return };
         if let Some(waiter) = invoke.waiter {
             let is_qualified = invoke.qualifier.is_some();
-            let answer = self.dispatch.invoke_answer(handler, request, is_qualified, (ended.status, ended.body));
+            let answer =
+                answers::invoke_answer(self.dispatch, handler, request, is_qualified, (ended.status, ended.body));
             self.ctx.answer(waiter, answer);
         }
     }

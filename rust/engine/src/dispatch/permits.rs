@@ -115,238 +115,230 @@ impl Permits {
     }
 }
 
-impl Dispatch {
-    /// The unit of a function's handler; a destination has none.
-    pub(crate) fn unit_of(&self, handler: HandlerId) -> Option<UnitId> {
-        self.functions[handler].place.map(|(_, unit)| unit)
-    }
+/// The unit of a function's handler; a destination has none.
+pub(crate) fn unit_of(dispatch: &Dispatch, handler: HandlerId) -> Option<UnitId> {
+    dispatch.functions[handler].place.map(|(_, unit)| unit)
+}
 
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.is_crowded
-    }
+pub(crate) fn is_crowded(dispatch: &Dispatch) -> bool {
+    dispatch.is_crowded
+}
 
-    /// Whether an attempt whose turn has come is not to begin now. It passes its place on.
-    pub(crate) fn stands_aside(&mut self, token: Token) -> bool {
-        let stands = self.is_crowded && self.attempts.get(token).is_some_and(|attempt| attempt.job.may_wait());
-        if stands {
-            self.standing_aside.push(token);
-        }
-        stands
+/// Whether an attempt whose turn has come is not to begin now. It passes its place on.
+pub(crate) fn stands_aside(dispatch: &mut Dispatch, token: Token) -> bool {
+    let stands = dispatch.is_crowded && dispatch.attempts.get(token).is_some_and(|attempt| attempt.job.may_wait());
+    if stands {
+        dispatch.standing_aside.push(token);
+    }
+    stands
+}
+
+/// Put an attempt in its function's line.
+pub(crate) fn queue_attempt(room: &mut DispatchRoom<'_>, token: Token) {
+    let Some(attempt) = room.dispatch.attempts.get_mut(token) else { return };
+    let (handler, source) = (attempt.handler, attempt.job.source());
+    let Some(unit) = unit_of(room.dispatch, handler) else { return };
+    room.dispatch.permits.waiters[unit].push(source, token);
+    wait_for_permit(room, unit);
+}
+
+/// A mapping or a function's events have something that is taken when there is a place for it.
+pub(crate) fn queue_source(room: &mut DispatchRoom<'_>, handler: HandlerId, source_room: RoomId, source: SourceId) {
+    let Some(unit) = unit_of(room.dispatch, handler) else { return };
+    room.dispatch.permits.waiters[unit].pull(source_room, source);
+    wait_for_permit(room, unit);
+}
+
+/// Let a unit wait for a place, if it has work and could run it.
+pub(crate) fn wait_for_permit(room: &mut DispatchRoom<'_>, unit: UnitId) {
+    if !room.dispatch.permits.waiters[unit].is_empty() && could_run(room, unit) {
+        room.dispatch.permits.pool.wait(unit);
     }
 }
 
-impl DispatchRoom<'_> {
-    /// Put an attempt in its function's line.
-    pub(crate) fn queue_attempt(&mut self, token: Token) {
-        let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
-        let (handler, source) = (attempt.handler, attempt.job.source());
-        let Some(unit) = self.dispatch.unit_of(handler) else { return };
-        self.dispatch.permits.waiters[unit].push(source, token);
-        self.wait_for_permit(unit);
-    }
+/// Whether a unit has a process for one more attempt, or could have one; without processes, always.
+pub(crate) fn could_run(room: &DispatchRoom<'_>, unit: UnitId) -> bool {
+    let line = &room.dispatch.permits.waiters[unit];
+    room.dispatch.process_lines.most(line.handler).is_none_or(|most| line.working < most)
+}
 
-    /// A mapping or a function's events have something that is taken when there is a place for it.
-    pub(crate) fn queue_source(&mut self, handler: HandlerId, room: RoomId, source: SourceId) {
-        let Some(unit) = self.dispatch.unit_of(handler) else { return };
-        self.dispatch.permits.waiters[unit].pull(room, source);
-        self.wait_for_permit(unit);
-    }
-
-    /// Let a unit wait for a place, if it has work and could run it.
-    pub(crate) fn wait_for_permit(&mut self, unit: UnitId) {
-        if !self.dispatch.permits.waiters[unit].is_empty() && self.could_run(unit) {
-            self.dispatch.permits.pool.wait(unit);
-        }
-    }
-
-    /// Whether a unit has a process for one more attempt, or could have one; without processes, always.
-    pub(crate) fn could_run(&self, unit: UnitId) -> bool {
-        let line = &self.dispatch.permits.waiters[unit];
-        self.dispatch.process_lines.most(line.handler).is_none_or(|most| line.working < most)
+/// Count what came to its turn and found no place.
+pub(crate) fn count_refusals(room: &mut DispatchRoom<'_>) {
+    for (unit, reason) in room.dispatch.permits.pool.refusals() {
+        let handler = room.dispatch.permits.waiters[unit].handler;
+        count_throttle(room, handler, reason.as_str());
     }
 }
 
-impl DispatchRoom<'_> {
-    /// Count what came to its turn and found no place.
-    pub(crate) fn count_refusals(&mut self) {
-        for (unit, reason) in self.dispatch.permits.pool.refusals() {
-            let handler = self.dispatch.permits.waiters[unit].handler;
-            self.count_throttle(handler, reason.as_str());
-        }
-    }
+fn count_throttle(room: &mut DispatchRoom<'_>, handler: HandlerId, reason: &'static str) {
+    let (registry, function) = (&room.ctx.registry, &room.dispatch.functions[handler]);
+    let Some((_, unit)) = function.place else { return };
+    let counter = || registry.counter(Metric::Throttles, &[&function.name, reason]);
+    room.dispatch.permits.throttles.entry((unit, reason)).or_insert_with(counter).increment();
+    let Some(throttles) = room.ctx.observe.happenings.throttles(&function.name, room.ctx.now.mono_ns) else {
+        return;
+    };
+    let (name, arn) = (function.name.clone(), room.ctx.function_arn(&function.name));
+    room.ctx.happen(|| Happening {
+        kind: HappeningKind::Throttled,
+        detail: json!({"functionName": name, "functionArn": arn, "reason": reason, "throttles": throttles}).to_string(),
+        resources: vec![arn],
+        hops: 0,
+        trace: None,
+    });
+}
 
-    fn count_throttle(&mut self, handler: HandlerId, reason: &'static str) {
-        let (registry, function) = (&self.ctx.registry, &self.dispatch.functions[handler]);
-        let Some((_, unit)) = function.place else { return };
-        let counter = || registry.counter(Metric::Throttles, &[&function.name, reason]);
-        self.dispatch.permits.throttles.entry((unit, reason)).or_insert_with(counter).increment();
-        let Some(throttles) = self.ctx.observe.happenings.throttles(&function.name, self.ctx.now.mono_ns) else {
-            return;
-        };
-        let (name, arn) = (function.name.clone(), self.ctx.function_arn(&function.name));
-        self.ctx.happen(|| Happening {
-            kind: HappeningKind::Throttled,
-            detail: json!({"functionName": name, "functionArn": arn, "reason": reason, "throttles": throttles})
-                .to_string(),
-            resources: vec![arn],
-            hops: 0,
-            trace: None,
-        });
+/// Give an attempt its place, and put it where it is taken from.
+pub(crate) fn seat(room: &mut DispatchRoom<'_>, token: Token, lease: Lease) {
+    let Some(attempt) = room.dispatch.attempts.get_mut(token) else { return free_unused(room, Some(lease)) };
+    attempt.lease = Some(lease);
+    let (handler, kind, alone) = (attempt.handler, attempt.job.kind(), attempt.alone);
+    if room.dispatch.process_lines.push(handler, token, alone) {
+        return;
+    }
+    match kind {
+        Kind::Invoke => room.dispatch.ready_list.invokes.push_back(token),
+        _ if alone => room.dispatch.ready_list.suspect = Some(token),
+        _ => room.dispatch.ready_list.placed.push_back(token),
+    }
+    room.ctx.ring = true;
+}
+
+/// A function is switched off: whoever waits to invoke it is refused, as the next one is.
+pub(crate) fn refuse_waiting_invocations(room: &mut DispatchRoom<'_>, handler: HandlerId) {
+    let Some(unit) = unit_of(room.dispatch, handler) else { return };
+    while let Some(token) = room.dispatch.permits.waiters[unit].next_invocation() {
+        let refused = throttled(room, handler, Reason::ReservedConcurrent, None);
+        refuse_invocation(room, token, refused);
     }
 }
 
-impl DispatchRoom<'_> {
-    /// Give an attempt its place, and put it where it is taken from.
-    pub(crate) fn seat(&mut self, token: Token, lease: Lease) {
-        let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return self.free_unused(Some(lease)) };
-        attempt.lease = Some(lease);
-        let (handler, kind, alone) = (attempt.handler, attempt.job.kind(), attempt.alone);
-        if self.dispatch.process_lines.push(handler, token, alone) {
-            return;
-        }
-        match kind {
-            Kind::Invoke => self.dispatch.ready_list.invokes.push_back(token),
-            _ if alone => self.dispatch.ready_list.suspect = Some(token),
-            _ => self.dispatch.ready_list.placed.push_back(token),
-        }
-        self.ctx.ring = true;
+/// Answer an invocation that nobody has taken, and that stands in no line any more.
+pub(crate) fn refuse_invocation(room: &mut DispatchRoom<'_>, token: Token, refused: EngineError) {
+    let Some(Attempt { lease, job, .. }) = room.dispatch.attempts.remove(token) else { return };
+    let Some(invoke) = job.into::<Invoke>() else { return };
+    let Invoke { payload, waiter, .. } = *invoke;
+    room.dispatch.ready_list.invoke_bytes -= payload.len();
+    free_unused(room, lease);
+    if let Some(waiter) = waiter {
+        room.ctx.answer(waiter, Err(refused));
     }
 }
 
-impl DispatchRoom<'_> {
-    /// A function is switched off: whoever waits to invoke it is refused, as the next one is.
-    pub(crate) fn refuse_waiting_invocations(&mut self, handler: HandlerId) {
-        let Some(unit) = self.dispatch.unit_of(handler) else { return };
-        while let Some(token) = self.dispatch.permits.waiters[unit].next_invocation() {
-            let refused = self.throttled(handler, Reason::ReservedConcurrent, None);
-            self.refuse_invocation(token, refused);
-        }
+/// AWS's refusal of an invocation.
+pub(crate) fn throttled(
+    room: &mut DispatchRoom<'_>,
+    handler: HandlerId,
+    reason: Reason,
+    retry_at_ns: Option<u64>,
+) -> EngineError {
+    count_throttle(room, handler, reason.as_str());
+    let wait_ns = retry_at_ns.map(|at_ns| at_ns.saturating_sub(room.ctx.now.mono_ns));
+    EngineError::TooMany {
+        message: Reason::MESSAGE.into(),
+        reason: reason.as_str().into(),
+        retry_after_ms: wait_ns.map_or(RETRY_AFTER_MS, |wait_ns| wait_ns.div_ceil(1_000_000)),
     }
 }
 
-impl DispatchRoom<'_> {
-    /// Answer an invocation that nobody has taken, and that stands in no line any more.
-    pub(crate) fn refuse_invocation(&mut self, token: Token, refused: EngineError) {
-        let Some(Attempt { lease, job, .. }) = self.dispatch.attempts.remove(token) else { return };
-        let Some(invoke) = job.into::<Invoke>() else { return };
-        let Invoke { payload, waiter, .. } = *invoke;
-        self.dispatch.ready_list.invoke_bytes -= payload.len();
-        self.free_unused(lease);
-        if let Some(waiter) = waiter {
-            self.ctx.answer(waiter, Err(refused));
+/// The refusal of an invocation because too many wait here: no limit of AWS's.
+pub(crate) fn backlog(room: &mut DispatchRoom<'_>, handler: HandlerId, message: String) -> EngineError {
+    count_throttle(room, handler, BACKLOG);
+    EngineError::TooMany { message, reason: BACKLOG.into(), retry_after_ms: RETRY_AFTER_MS }
+}
+
+/// A place that an attempt had is free.
+pub(crate) fn free_permit(room: &mut DispatchRoom<'_>, lease: Option<Lease>) {
+    if let Some(lease) = lease {
+        room.dispatch.permits.pool.release(lease, room.ctx.now.mono_ns);
+        room.dispatch.permits.waiters[lease.unit].working -= 1;
+        wait_for_permit(room, lease.unit);
+    }
+}
+
+/// The place of what was never handed out is free.
+pub(crate) fn free_unused(room: &mut DispatchRoom<'_>, lease: Option<Lease>) {
+    if let Some(lease) = lease {
+        room.dispatch.permits.pool.release_unused(lease, room.ctx.now.mono_ns);
+        room.dispatch.permits.waiters[lease.unit].working -= 1;
+        wait_for_permit(room, lease.unit);
+    }
+}
+
+/// Let the first suspect of a crash that may have a place be the next to run: at once if nothing else does. Those whose function
+/// may not run hold up nobody; they stand in no line, so this tells when the first of them may run as time passes, mono ns.
+pub(crate) fn choose_suspect(room: &mut DispatchRoom<'_>) -> Option<u64> {
+    room.dispatch.ready_list.suspect_waits = false;
+    if room.dispatch.ready_list.alone.is_empty() || room.dispatch.ready_list.running_alone {
+        return None;
+    }
+    let now_ns = room.ctx.now.mono_ns;
+    let mut due_ns: Option<u64> = None;
+    for at in 0..room.dispatch.ready_list.alone.len() {
+        let token = room.dispatch.ready_list.alone[at];
+        let handler = room.dispatch.attempts.get_mut(token).map(|attempt| attempt.handler);
+        let Some(unit) = handler.and_then(|handler| unit_of(room.dispatch, handler)) else { continue };
+        if let Err(refused) = room.dispatch.permits.pool.may_start(unit, Start::Work, now_ns) {
+            due_ns = due_ns.into_iter().chain(refused.retry_at_ns).min();
+            continue;
         }
-    }
-
-    /// AWS's refusal of an invocation.
-    pub(crate) fn throttled(&mut self, handler: HandlerId, reason: Reason, retry_at_ns: Option<u64>) -> EngineError {
-        self.count_throttle(handler, reason.as_str());
-        let wait_ns = retry_at_ns.map(|at_ns| at_ns.saturating_sub(self.ctx.now.mono_ns));
-        EngineError::TooMany {
-            message: Reason::MESSAGE.into(),
-            reason: reason.as_str().into(),
-            retry_after_ms: wait_ns.map_or(RETRY_AFTER_MS, |wait_ns| wait_ns.div_ceil(1_000_000)),
-        }
-    }
-
-    /// The refusal of an invocation because too many wait here: no limit of AWS's.
-    pub(crate) fn backlog(&mut self, handler: HandlerId, message: String) -> EngineError {
-        self.count_throttle(handler, BACKLOG);
-        EngineError::TooMany { message, reason: BACKLOG.into(), retry_after_ms: RETRY_AFTER_MS }
-    }
-
-    /// A place that an attempt had is free.
-    pub(crate) fn free_permit(&mut self, lease: Option<Lease>) {
-        if let Some(lease) = lease {
-            self.dispatch.permits.pool.release(lease, self.ctx.now.mono_ns);
-            self.dispatch.permits.waiters[lease.unit].working -= 1;
-            self.wait_for_permit(lease.unit);
-        }
-    }
-
-    /// The place of what was never handed out is free.
-    pub(crate) fn free_unused(&mut self, lease: Option<Lease>) {
-        if let Some(lease) = lease {
-            self.dispatch.permits.pool.release_unused(lease, self.ctx.now.mono_ns);
-            self.dispatch.permits.waiters[lease.unit].working -= 1;
-            self.wait_for_permit(lease.unit);
-        }
-    }
-
-    /// Let the first suspect of a crash that may have a place be the next to run: at once if nothing else does. Those whose function
-    /// may not run hold up nobody; they stand in no line, so this tells when the first of them may run as time passes, mono ns.
-    pub(crate) fn choose_suspect(&mut self) -> Option<u64> {
-        self.dispatch.ready_list.suspect_waits = false;
-        if self.dispatch.ready_list.alone.is_empty() || self.dispatch.ready_list.running_alone {
+        if !room.dispatch.ready_list.suspect_may_run() {
+            room.dispatch.ready_list.suspect_waits = true;
             return None;
         }
-        let now_ns = self.ctx.now.mono_ns;
-        let mut due_ns: Option<u64> = None;
-        for at in 0..self.dispatch.ready_list.alone.len() {
-            let token = self.dispatch.ready_list.alone[at];
-            let handler = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.handler);
-            let Some(unit) = handler.and_then(|handler| self.dispatch.unit_of(handler)) else { continue };
-            if let Err(refused) = self.dispatch.permits.pool.may_start(unit, Start::Work, now_ns) {
-                due_ns = due_ns.into_iter().chain(refused.retry_at_ns).min();
-                continue;
-            }
-            if !self.dispatch.ready_list.suspect_may_run() {
-                self.dispatch.ready_list.suspect_waits = true;
-                return None;
-            }
-            if let Ok(lease) = self.dispatch.permits.pool.acquire(unit, Start::Work, now_ns) {
-                self.dispatch.ready_list.alone.remove(at);
-                self.dispatch.ready_list.running_alone = true;
-                self.dispatch.permits.waiters[unit].working += 1;
-                self.seat(token, lease);
-            }
-            return None;
+        if let Ok(lease) = room.dispatch.permits.pool.acquire(unit, Start::Work, now_ns) {
+            room.dispatch.ready_list.alone.remove(at);
+            room.dispatch.ready_list.running_alone = true;
+            room.dispatch.permits.waiters[unit].working += 1;
+            seat(room, token, lease);
         }
-        due_ns
+        return None;
     }
+    due_ns
+}
 
-    /// There is no room for answers that would wait, or there is again: then the attempts that stood aside are in line anew.
-    pub(crate) fn set_crowded(&mut self, is_crowded: bool) {
-        self.dispatch.is_crowded = is_crowded;
-        if !is_crowded {
-            for token in std::mem::take(&mut self.dispatch.standing_aside) {
-                self.queue_attempt(token);
-            }
+/// There is no room for answers that would wait, or there is again: then the attempts that stood aside are in line anew.
+pub(crate) fn set_crowded(room: &mut DispatchRoom<'_>, is_crowded: bool) {
+    room.dispatch.is_crowded = is_crowded;
+    if !is_crowded {
+        for token in std::mem::take(&mut room.dispatch.standing_aside) {
+            queue_attempt(room, token);
         }
     }
+}
 
-    /// Attempts that nobody has taken yet.
-    pub(crate) fn untaken(&self) -> Vec<Token> {
-        self.dispatch
-            .ready_list
-            .untaken()
-            .chain(self.dispatch.permits.waiting())
-            .chain(self.dispatch.standing_aside.iter().copied())
-            .chain(self.dispatch.process_lines.waiting())
-            .collect()
-    }
+/// Attempts that nobody has taken yet.
+pub(crate) fn untaken(room: &DispatchRoom<'_>) -> Vec<Token> {
+    room.dispatch
+        .ready_list
+        .untaken()
+        .chain(room.dispatch.permits.waiting())
+        .chain(room.dispatch.standing_aside.iter().copied())
+        .chain(room.dispatch.process_lines.waiting())
+        .collect()
+}
 
-    /// Forget everything of a mapping that was not handed out.
-    pub(crate) fn withdraw_mapping(&mut self, id: u64) {
-        for token in self.untaken() {
-            if self.dispatch.attempts.get_mut(token).is_some_and(|attempt| attempt.job.source() == id) {
-                self.withdraw(token);
-            }
+/// Forget everything of a mapping that was not handed out.
+pub(crate) fn withdraw_mapping(room: &mut DispatchRoom<'_>, id: u64) {
+    for token in untaken(room) {
+        if room.dispatch.attempts.get_mut(token).is_some_and(|attempt| attempt.job.source() == id) {
+            withdraw(room, token);
         }
     }
+}
 
-    /// Forget an attempt that was not handed out.
-    pub(crate) fn withdraw(&mut self, token: Token) -> Option<Attempt> {
-        let attempt = self.dispatch.attempts.remove(token)?;
-        if attempt.lease.is_some() {
-            if attempt.alone {
-                self.dispatch.ready_list.running_alone = false;
-            }
-            self.free_unused(attempt.lease);
-            self.dispatch.process_lines.withdraw(|other| other == token);
-        } else if let Some(unit) = self.dispatch.unit_of(attempt.handler) {
-            self.dispatch.permits.waiters[unit].withdraw(attempt.job.source(), token);
+/// Forget an attempt that was not handed out.
+pub(crate) fn withdraw(room: &mut DispatchRoom<'_>, token: Token) -> Option<Attempt> {
+    let attempt = room.dispatch.attempts.remove(token)?;
+    if attempt.lease.is_some() {
+        if attempt.alone {
+            room.dispatch.ready_list.running_alone = false;
         }
-        self.dispatch.ready_list.withdraw(token);
-        Some(attempt)
+        free_unused(room, attempt.lease);
+        room.dispatch.process_lines.withdraw(|other| other == token);
+    } else if let Some(unit) = unit_of(room.dispatch, attempt.handler) {
+        room.dispatch.permits.waiters[unit].withdraw(attempt.job.source(), token);
     }
+    room.dispatch.ready_list.withdraw(token);
+    Some(attempt)
 }

@@ -42,6 +42,7 @@ use crate::observe::meters::EnvironmentMeters;
 use crate::observe::operator_events::OperatorEvent;
 
 use crate::ctx::Ctx;
+use crate::dispatch::permits;
 use crate::dispatch::{Dispatch, DispatchRoom};
 
 /// Whose timers these are.
@@ -183,8 +184,8 @@ impl EnvironmentRoom<'_> {
 
     /// There may be more environments than before: what waited for one of the function's attempts to end need not.
     fn wait_for_more(&mut self, handler: HandlerId) {
-        if let Some(unit) = self.dispatch.unit_of(handler) {
-            self.dispatch().wait_for_permit(unit);
+        if let Some(unit) = permits::unit_of(self.dispatch, handler) {
+            permits::wait_for_permit(&mut self.dispatch(), unit);
         }
     }
 

@@ -12,9 +12,9 @@ use crate::base::error::EngineError;
 use crate::base::timers::Timer;
 use crate::commit::rows::OnItsWay;
 use crate::commit::target::Target;
-use crate::dispatch::attempts::{Attempt, HandlerId};
+use crate::dispatch::attempts::{self, Attempt, HandlerId};
 use crate::failures::invocation_rate::{InvocationRates, Parked};
-use crate::failures::log::{decode, encode, FailureRow};
+use crate::failures::log::{self, decode, encode, FailureRow};
 use crate::failures::routed::error_code;
 use crate::failures::search::DELIVERED_WITHIN_MS;
 use crate::failures::setback::Setback;
@@ -256,305 +256,302 @@ impl Deliveries {
     }
 }
 
-impl FailureRoom<'_> {
-    /// Failures whose rows became durable want their destination.
-    pub(crate) fn deliver(&mut self, keys: impl IntoIterator<Item = FailureKey>) {
-        let mut mappings = BTreeSet::new();
-        for key in keys {
-            // The same records were given up again meanwhile: that failure is sent when it is durable, too.
-            if self.failures.undelivered.contains(&key) {
-                continue;
-            }
-            let queue = self.failures.deliveries.queues.entry(key.mapping).or_default();
-            // The same records, given up again.
-            queue.leaving.remove(&key);
-            queue.add(key);
-            mappings.insert(key.mapping);
+/// Failures whose rows became durable want their destination.
+pub(crate) fn deliver(room: &mut FailureRoom<'_>, keys: impl IntoIterator<Item = FailureKey>) {
+    let mut mappings = BTreeSet::new();
+    for key in keys {
+        // The same records were given up again meanwhile: that failure is sent when it is durable, too.
+        if room.failures.undelivered.contains(&key) {
+            continue;
         }
-        for id in mappings {
-            self.send_deliveries(id);
-        }
+        let queue = room.failures.deliveries.queues.entry(key.mapping).or_default();
+        // The same records, given up again.
+        queue.leaving.remove(&key);
+        queue.add(key);
+        mappings.insert(key.mapping);
     }
-
-    /// Find rows of a mapping that wait for a destination of this process. What waits for another is found when that is
-    /// registered.
-    fn find_undelivered(&mut self, mapping: u64) -> Result<(), StoreError> {
-        for _ in 0..READS {
-            let queue = self.failures.deliveries.queues.entry(mapping).or_default();
-            if queue.waiting.len() + queue.due.len() + queue.parked() >= KEYS_MAX {
-                return Ok(());
-            }
-            let Some(after) = queue.look_from() else { return Ok(()) };
-            let after = (!after.is_empty()).then_some(after);
-            let rows = self.ctx.commit.reader.scan(Table::Failure, &mapping.to_be_bytes(), after.as_deref(), ROWS)?;
-            let Some((last, _)) = rows.last() else { continue };
-            let last = last.clone();
-            for (key, bytes) in rows {
-                // A confirmed one may be on its way out, or one that was tried in vain on its way in.
-                let bytes = match self.ctx.row_on_its_way(Table::Failure, &key) {
-                    OnItsWay::In(row) => row,
-                    OnItsWay::Out => continue,
-                    OnItsWay::No => bytes,
-                };
-                let Some((row, _)) = decode(&bytes) else { continue };
-                let is_ours = row.destination.is_some_and(|name| {
-                    Target::of(&name).is_here() || self.dispatch.destination_names.contains_key(&name)
-                });
-                if let (true, Some(key), Some(queue)) =
-                    (is_ours, FailureKey::parse(&key), self.failures.deliveries.queues.get_mut(&mapping))
-                {
-                    queue.add(key);
-                }
-            }
-            if let Some(queue) = self.failures.deliveries.queues.get_mut(&mapping) {
-                queue.look_after = Some(last);
-            }
-        }
-        Ok(())
+    for id in mappings {
+        send_deliveries(room, id);
     }
+}
 
-    /// Find and send what waits for a destination of this process.
-    pub(crate) fn find_all_undelivered(&mut self) {
-        for &id in self.failures.owners.keys() {
-            let queue = self.failures.deliveries.queues.entry(id).or_default();
-            (queue.look_after, queue.look_again) = (Some(Vec::new()), false);
-        }
-        for id in self.failures.deliveries.queues.keys().copied().collect::<Vec<_>>() {
-            self.send_deliveries(id);
-        }
-    }
-
-    /// The timer of a queue rang.
-    pub(crate) fn deliveries_due(&mut self, id: u64) {
-        if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
-            queue.armed = None;
-            self.send_deliveries(id);
-        }
-    }
-
-    /// Have what may be sent now of one owner sent: nothing that it does makes room for another's.
-    pub(crate) fn send_deliveries(&mut self, id: u64) {
-        self.failures.to_send.insert(id);
-    }
-
-    /// Start what may be sent now of one owner, up to the first that a destination of this store is to be told.
-    pub(crate) fn send_next(&mut self, id: u64) -> Option<InStoreDelivery> {
-        if self.ctx.draining || self.ctx.commit.failed.is_some() {
-            return None;
-        }
-        let now_ns = self.ctx.now.mono_ns;
-        let queue = self.failures.deliveries.queues.get_mut(&id)?;
-        queue.wake(now_ns);
-        #[cfg(test)]
-        {
-            self.failures.deliveries.visits += 1;
-        }
-        let found = if queue.wants_more() { self.find_undelivered(id) } else { Ok(()) };
-        match found.and_then(|()| self.send_queue(id)) {
-            Ok(Some(here)) => return Some(here),
-            Ok(None) => {}
-            Err(error) => self.ctx.fail(error),
-        }
-        let queue = self.failures.deliveries.queues.get_mut(&id)?;
-        if let Some(due_ns) = queue.next_due(now_ns) {
-            self.ctx.timers.arm(&mut queue.armed, due_ns, Timer { room: ROOM, kind: 0, id });
-        }
-        None
-    }
-
-    fn send_queue(&mut self, id: u64) -> Result<Option<InStoreDelivery>, StoreError> {
-        while let Some(queue) = self.failures.deliveries.queues.get_mut(&id).filter(|queue| queue.has_room()) {
-            let Some(key) = queue.waiting.pop_first() else { break };
-            let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { continue };
-            let Some((mut row, payload)) = decode(&bytes) else { continue };
-            // The one it was given up to, whatever the mapping says now. If nothing in this process is it, it waits in the store.
-            let Some(name) = row.destination.as_deref() else { continue };
-            if Target::of(name).is_here() {
-                return Ok(Some(InStoreDelivery { key, payload: payload.into(), row }));
-            }
-            let Some(&handler) = self.dispatch.destination_names.get(name) else { continue };
-            if row.is_too_old(self.ctx.now.wall_ms) {
-                row.expire();
-                self.give_up_delivery(key, row, payload);
-                continue;
-            }
-            let (rate, now_ns) = (self.dispatch.functions[handler].invocation_rate, self.ctx.now.mono_ns);
-            if let Some(bucket) = self.failures.deliveries.rates.lacks_token(handler, rate, now_ns) {
-                if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
-                    queue.parked.entry(handler).or_default().park(key, bucket, now_ns);
-                }
-                if let Some(owner) = self.failures.owners.get(&id) {
-                    owner.meters.throttled();
-                }
-                continue;
-            }
-            let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
-            if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
-                queue.at_once = self.dispatch.functions[handler].at_once;
-                let (records, bytes) = (row.positions.len(), record.len());
-                queue.begin(key, UnderWay { means: Meaning::Row, records, bytes, event: row.event_and_target() });
-            }
-            let job = Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
-            self.dispatch().ready(Attempt::new(handler, job, row.delivery_attempts + 1), false);
-        }
-        Ok(None)
-    }
-
-    /// A destination of this store was told what a failure is, in the commit that removes its row, or refused it.
-    pub(crate) fn delivered_here(&mut self, delivery: &InStoreDelivery, told: Result<bool, EngineError>) {
-        let InStoreDelivery { key, row, payload } = delivery;
-        let key = *key;
-        match told {
-            Ok(may_be_later) => {
-                let is_dead_letter =
-                    row.routed.as_ref().is_some_and(|routed| row.destination.as_ref() != Some(&routed.target));
-                if !is_dead_letter {
-                    self.note_fate(key, row.event_and_target(), Fate::Sent);
-                }
-                match self.failures.owners.get(&key.mapping).filter(|_| is_dead_letter) {
-                    Some(owner) => {
-                        self.ctx.observe.history.batches.told(key, self.ctx.now.wall_ms);
-                        owner.meters.dead_lettered();
-                    }
-                    None => self.count_delivery(key, row.positions.len(), true),
-                }
-                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-                if let (true, Some(queue)) = (may_be_later, self.failures.deliveries.queues.get_mut(&key.mapping)) {
-                    queue.leaving.insert(key);
-                }
-            }
-            // The target of a rule is gone, or will never take it.
-            Err(error @ (EngineError::NotFound(_) | EngineError::TooLarge(_) | EngineError::Invalid(_)))
-                if row.is_for_target() =>
-            {
-                self.count_delivery(key, 0, false);
-                let code = Some(error_code(&error).to_owned());
-                let setback = Setback { error: Some(error.to_string()), code, is_final: true, ..Setback::default() };
-                if let Err(error) = self.retry_delivery(key, setback) {
-                    self.ctx.fail(error);
-                }
-            }
-            // It will never be taken, however often it is tried.
-            Err(error @ (EngineError::TooLarge(_) | EngineError::Invalid(_))) => {
-                self.count_delivery(key, 0, false);
-                let row = FailureRow {
-                    undelivered_to: row.destination.clone(),
-                    destination: None,
-                    delivery_attempts: row.delivery_attempts + 1,
-                    last_error: Some(error.to_string()),
-                    ..row.clone()
-                };
-                self.notice_undelivered(key, &row);
-                self.save_failure(key, &row, payload);
-            }
-            Err(error) => {
-                self.count_delivery(key, 0, false);
-                let setback = Setback { error: Some(error.to_string()), ..Setback::default() };
-                if let Err(error) = self.retry_delivery(key, setback) {
-                    self.ctx.fail(error);
-                }
-            }
-        }
-    }
-
-    /// Count what became of a delivery.
-    pub(crate) fn count_delivery(&mut self, key: FailureKey, records: usize, confirmed: bool) {
-        if confirmed {
-            self.ctx.observe.history.batches.told(key, self.ctx.now.wall_ms);
-        }
-        if let Some(owner) = self.failures.owners.get(&key.mapping) {
-            owner.meters.count(key.part, records, confirmed);
-        }
-    }
-
-    /// A destination confirmed, or did not. The row stays if it is that of another failure by now.
-    pub(crate) fn delivery_ended(&mut self, key: FailureKey, setback: Option<Setback>) {
-        let (confirmed, mut records, mut event) = (setback.is_none(), 0, None);
-        if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {
-            let ended = queue.end(key);
-            let meaning = ended.as_ref().map(|ended| ended.means);
-            if meaning == Some(Meaning::Next) {
-                queue.waiting.insert(key);
-            }
-            if matches!(meaning, Some(Meaning::Next | Meaning::Nothing)) {
-                self.count_delivery(key, 0, confirmed);
-                return self.send_deliveries(key.mapping);
-            }
-            if let Some(ended) = ended {
-                (records, event) = (ended.records, ended.event);
-            }
-        }
-        self.count_delivery(key, records, confirmed);
-        match setback {
-            None => {
-                self.ctx.commit.pending.remove(Table::Failure, key.bytes());
-                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-                self.note_fate(key, event, Fate::Sent);
-            }
-            Some(setback) => {
-                if let Err(error) = self.retry_delivery(key, setback) {
-                    self.ctx.fail(error);
-                }
-            }
-        }
-        self.send_deliveries(key.mapping);
-    }
-
-    /// A failure is listed which its destination was to be told of.
-    pub(crate) fn notice_undelivered(&mut self, key: FailureKey, row: &FailureRow) {
-        let Some(function) = self.failures.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
-        let mut fields =
-            json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
-        self.ctx.happen(|| delivery_given_up(&function, &fields, row, 0));
-        fields["routed"] = row.routed.is_some().into();
-        self.ctx.notice(OperatorEvent::Undelivered, &function, fields);
-    }
-
-    fn retry_delivery(&mut self, key: FailureKey, setback: Setback) -> Result<(), StoreError> {
-        let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { return Ok(()) };
-        let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
-        let wait_ms = setback.wait_ms.min(DELIVERED_WITHIN_MS);
-        row.note(setback);
-        if row.is_tried_no_more(self.ctx.now.wall_ms) {
-            self.give_up_delivery(key, row, payload);
+/// Find rows of a mapping that wait for a destination of this process. What waits for another is found when that is
+/// registered.
+fn find_undelivered(room: &mut FailureRoom<'_>, mapping: u64) -> Result<(), StoreError> {
+    for _ in 0..READS {
+        let queue = room.failures.deliveries.queues.entry(mapping).or_default();
+        if queue.waiting.len() + queue.due.len() + queue.parked() >= KEYS_MAX {
             return Ok(());
         }
-        if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {
-            let (base_ms, cap_ms) = BACKOFF_MS;
-            let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);
-            queue.delay(key, self.ctx.now.mono_ns + delay_ms.max(wait_ms) * NS_PER_MS);
+        let Some(after) = queue.look_from() else { return Ok(()) };
+        let after = (!after.is_empty()).then_some(after);
+        let rows = room.ctx.commit.reader.scan(Table::Failure, &mapping.to_be_bytes(), after.as_deref(), ROWS)?;
+        let Some((last, _)) = rows.last() else { continue };
+        let last = last.clone();
+        for (key, bytes) in rows {
+            // A confirmed one may be on its way out, or one that was tried in vain on its way in.
+            let bytes = match room.ctx.row_on_its_way(Table::Failure, &key) {
+                OnItsWay::In(row) => row,
+                OnItsWay::Out => continue,
+                OnItsWay::No => bytes,
+            };
+            let Some((row, _)) = decode(&bytes) else { continue };
+            let is_ours = row
+                .destination
+                .is_some_and(|name| Target::of(&name).is_here() || room.dispatch.destination_names.contains_key(&name));
+            if let (true, Some(key), Some(queue)) =
+                (is_ours, FailureKey::parse(&key), room.failures.deliveries.queues.get_mut(&mapping))
+            {
+                queue.add(key);
+            }
         }
-        self.note_delivery(key, &row, payload);
-        Ok(())
-    }
-
-    /// A destination is tried no more: what it did not take goes to the dead-letter queue, or is listed.
-    fn give_up_delivery(&mut self, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
-        if row.is_for_target() {
-            let said = row.routed.as_ref().map(|routed| routed.error_message.clone());
-            let why = row.last_error.clone().or(said).unwrap_or_default();
-            self.note_fate(key, row.event_and_target(), Fate::GivenUp(why));
+        if let Some(queue) = room.failures.deliveries.queues.get_mut(&mapping) {
+            queue.look_after = Some(last);
         }
-        if !row.turn_to_dead_letter_queue() {
-            row.undelivered_to = row.destination.take();
-            self.notice_undelivered(key, &row);
-        } else if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {
-            queue.delay(key, self.ctx.now.mono_ns);
+    }
+    Ok(())
+}
+
+/// Find and send what waits for a destination of this process.
+pub(crate) fn find_all_undelivered(room: &mut FailureRoom<'_>) {
+    for &id in room.failures.owners.keys() {
+        let queue = room.failures.deliveries.queues.entry(id).or_default();
+        (queue.look_after, queue.look_again) = (Some(Vec::new()), false);
+    }
+    for id in room.failures.deliveries.queues.keys().copied().collect::<Vec<_>>() {
+        send_deliveries(room, id);
+    }
+}
+
+/// The timer of a queue rang.
+pub(crate) fn deliveries_due(room: &mut FailureRoom<'_>, id: u64) {
+    if let Some(queue) = room.failures.deliveries.queues.get_mut(&id) {
+        queue.armed = None;
+        send_deliveries(room, id);
+    }
+}
+
+/// Have what may be sent now of one owner sent: nothing that it does makes room for another's.
+pub(crate) fn send_deliveries(room: &mut FailureRoom<'_>, id: u64) {
+    room.failures.to_send.insert(id);
+}
+
+/// Start what may be sent now of one owner, up to the first that a destination of this store is to be told.
+pub(crate) fn send_next(room: &mut FailureRoom<'_>, id: u64) -> Option<InStoreDelivery> {
+    if room.ctx.draining || room.ctx.commit.failed.is_some() {
+        return None;
+    }
+    let now_ns = room.ctx.now.mono_ns;
+    let queue = room.failures.deliveries.queues.get_mut(&id)?;
+    queue.wake(now_ns);
+    #[cfg(test)]
+    {
+        room.failures.deliveries.visits += 1;
+    }
+    let found = if queue.wants_more() { find_undelivered(room, id) } else { Ok(()) };
+    match found.and_then(|()| send_queue(room, id)) {
+        Ok(Some(here)) => return Some(here),
+        Ok(None) => {}
+        Err(error) => room.ctx.fail(error),
+    }
+    let queue = room.failures.deliveries.queues.get_mut(&id)?;
+    if let Some(due_ns) = queue.next_due(now_ns) {
+        room.ctx.timers.arm(&mut queue.armed, due_ns, Timer { room: ROOM, kind: 0, id });
+    }
+    None
+}
+
+fn send_queue(room: &mut FailureRoom<'_>, id: u64) -> Result<Option<InStoreDelivery>, StoreError> {
+    while let Some(queue) = room.failures.deliveries.queues.get_mut(&id).filter(|queue| queue.has_room()) {
+        let Some(key) = queue.waiting.pop_first() else { break };
+        let Some(bytes) = room.ctx.row(Table::Failure, &key.bytes())? else { continue };
+        let Some((mut row, payload)) = decode(&bytes) else { continue };
+        // The one it was given up to, whatever the mapping says now. If nothing in this process is it, it waits in the store.
+        let Some(name) = row.destination.as_deref() else { continue };
+        if Target::of(name).is_here() {
+            return Ok(Some(InStoreDelivery { key, payload: payload.into(), row }));
         }
-        self.note_delivery(key, &row, payload);
+        let Some(&handler) = room.dispatch.destination_names.get(name) else { continue };
+        if row.is_too_old(room.ctx.now.wall_ms) {
+            row.expire();
+            give_up_delivery(room, key, row, payload);
+            continue;
+        }
+        let (rate, now_ns) = (room.dispatch.functions[handler].invocation_rate, room.ctx.now.mono_ns);
+        if let Some(bucket) = room.failures.deliveries.rates.lacks_token(handler, rate, now_ns) {
+            if let Some(queue) = room.failures.deliveries.queues.get_mut(&id) {
+                queue.parked.entry(handler).or_default().park(key, bucket, now_ns);
+            }
+            if let Some(owner) = room.failures.owners.get(&id) {
+                owner.meters.throttled();
+            }
+            continue;
+        }
+        let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
+        if let Some(queue) = room.failures.deliveries.queues.get_mut(&id) {
+            queue.at_once = room.dispatch.functions[handler].at_once;
+            let (records, bytes) = (row.positions.len(), record.len());
+            queue.begin(key, UnderWay { means: Meaning::Row, records, bytes, event: row.event_and_target() });
+        }
+        let job = Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
+        attempts::ready(&mut room.dispatch(), Attempt::new(handler, job, row.delivery_attempts + 1), false);
     }
+    Ok(None)
+}
 
-    /// Remember what became of an event at the target of a rule.
-    fn note_fate(&mut self, key: FailureKey, event: Option<(u128, Arc<str>)>, fate: Fate) {
-        let Some((id, target)) = event else { return };
-        let (at_ms, bus) = (self.ctx.now.wall_ms, self.failures.name_of(key));
-        self.ctx.observe.history.routes.note(Routed { at_ms, id, bus, fates: vec![(target, fate)] });
+/// A destination of this store was told what a failure is, in the commit that removes its row, or refused it.
+pub(crate) fn delivered_here(room: &mut FailureRoom<'_>, delivery: &InStoreDelivery, told: Result<bool, EngineError>) {
+    let InStoreDelivery { key, row, payload } = delivery;
+    let key = *key;
+    match told {
+        Ok(may_be_later) => {
+            let is_dead_letter =
+                row.routed.as_ref().is_some_and(|routed| row.destination.as_ref() != Some(&routed.target));
+            if !is_dead_letter {
+                note_fate(room, key, row.event_and_target(), Fate::Sent);
+            }
+            match room.failures.owners.get(&key.mapping).filter(|_| is_dead_letter) {
+                Some(owner) => {
+                    room.ctx.observe.history.batches.told(key, room.ctx.now.wall_ms);
+                    owner.meters.dead_lettered();
+                }
+                None => count_delivery(room, key, row.positions.len(), true),
+            }
+            room.ctx.commit.pending.begin_lazily(room.ctx.now.mono_ns);
+            if let (true, Some(queue)) = (may_be_later, room.failures.deliveries.queues.get_mut(&key.mapping)) {
+                queue.leaving.insert(key);
+            }
+        }
+        // The target of a rule is gone, or will never take it.
+        Err(error @ (EngineError::NotFound(_) | EngineError::TooLarge(_) | EngineError::Invalid(_)))
+            if row.is_for_target() =>
+        {
+            count_delivery(room, key, 0, false);
+            let code = Some(error_code(&error).to_owned());
+            let setback = Setback { error: Some(error.to_string()), code, is_final: true, ..Setback::default() };
+            if let Err(error) = retry_delivery(room, key, setback) {
+                room.ctx.fail(error);
+            }
+        }
+        // It will never be taken, however often it is tried.
+        Err(error @ (EngineError::TooLarge(_) | EngineError::Invalid(_))) => {
+            count_delivery(room, key, 0, false);
+            let row = FailureRow {
+                undelivered_to: row.destination.clone(),
+                destination: None,
+                delivery_attempts: row.delivery_attempts + 1,
+                last_error: Some(error.to_string()),
+                ..row.clone()
+            };
+            notice_undelivered(room, key, &row);
+            log::save_failure(room, key, &row, payload);
+        }
+        Err(error) => {
+            count_delivery(room, key, 0, false);
+            let setback = Setback { error: Some(error.to_string()), ..Setback::default() };
+            if let Err(error) = retry_delivery(room, key, setback) {
+                room.ctx.fail(error);
+            }
+        }
     }
+}
 
-    fn note_delivery(&mut self, key: FailureKey, row: &FailureRow, payload: &[u8]) {
-        self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(row, payload));
-        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+/// Count what became of a delivery.
+pub(crate) fn count_delivery(room: &mut FailureRoom<'_>, key: FailureKey, records: usize, confirmed: bool) {
+    if confirmed {
+        room.ctx.observe.history.batches.told(key, room.ctx.now.wall_ms);
     }
+    if let Some(owner) = room.failures.owners.get(&key.mapping) {
+        owner.meters.count(key.part, records, confirmed);
+    }
+}
+
+/// A destination confirmed, or did not. The row stays if it is that of another failure by now.
+pub(crate) fn delivery_ended(room: &mut FailureRoom<'_>, key: FailureKey, setback: Option<Setback>) {
+    let (confirmed, mut records, mut event) = (setback.is_none(), 0, None);
+    if let Some(queue) = room.failures.deliveries.queues.get_mut(&key.mapping) {
+        let ended = queue.end(key);
+        let meaning = ended.as_ref().map(|ended| ended.means);
+        if meaning == Some(Meaning::Next) {
+            queue.waiting.insert(key);
+        }
+        if matches!(meaning, Some(Meaning::Next | Meaning::Nothing)) {
+            count_delivery(room, key, 0, confirmed);
+            return send_deliveries(room, key.mapping);
+        }
+        if let Some(ended) = ended {
+            (records, event) = (ended.records, ended.event);
+        }
+    }
+    count_delivery(room, key, records, confirmed);
+    match setback {
+        None => {
+            room.ctx.commit.pending.remove(Table::Failure, key.bytes());
+            room.ctx.commit.pending.begin_lazily(room.ctx.now.mono_ns);
+            note_fate(room, key, event, Fate::Sent);
+        }
+        Some(setback) => {
+            if let Err(error) = retry_delivery(room, key, setback) {
+                room.ctx.fail(error);
+            }
+        }
+    }
+    send_deliveries(room, key.mapping);
+}
+
+/// A failure is listed which its destination was to be told of.
+pub(crate) fn notice_undelivered(room: &mut FailureRoom<'_>, key: FailureKey, row: &FailureRow) {
+    let Some(function) = room.failures.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
+    let mut fields = json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
+    room.ctx.happen(|| delivery_given_up(&function, &fields, row, 0));
+    fields["routed"] = row.routed.is_some().into();
+    room.ctx.notice(OperatorEvent::Undelivered, &function, fields);
+}
+
+fn retry_delivery(room: &mut FailureRoom<'_>, key: FailureKey, setback: Setback) -> Result<(), StoreError> {
+    let Some(bytes) = room.ctx.row(Table::Failure, &key.bytes())? else { return Ok(()) };
+    let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
+    let wait_ms = setback.wait_ms.min(DELIVERED_WITHIN_MS);
+    row.note(setback);
+    if row.is_tried_no_more(room.ctx.now.wall_ms) {
+        give_up_delivery(room, key, row, payload);
+        return Ok(());
+    }
+    if let Some(queue) = room.failures.deliveries.queues.get_mut(&key.mapping) {
+        let (base_ms, cap_ms) = BACKOFF_MS;
+        let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);
+        queue.delay(key, room.ctx.now.mono_ns + delay_ms.max(wait_ms) * NS_PER_MS);
+    }
+    note_delivery(room, key, &row, payload);
+    Ok(())
+}
+
+/// A destination is tried no more: what it did not take goes to the dead-letter queue, or is listed.
+fn give_up_delivery(room: &mut FailureRoom<'_>, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
+    if row.is_for_target() {
+        let said = row.routed.as_ref().map(|routed| routed.error_message.clone());
+        let why = row.last_error.clone().or(said).unwrap_or_default();
+        note_fate(room, key, row.event_and_target(), Fate::GivenUp(why));
+    }
+    if !row.turn_to_dead_letter_queue() {
+        row.undelivered_to = row.destination.take();
+        notice_undelivered(room, key, &row);
+    } else if let Some(queue) = room.failures.deliveries.queues.get_mut(&key.mapping) {
+        queue.delay(key, room.ctx.now.mono_ns);
+    }
+    note_delivery(room, key, &row, payload);
+}
+
+/// Remember what became of an event at the target of a rule.
+fn note_fate(room: &mut FailureRoom<'_>, key: FailureKey, event: Option<(u128, Arc<str>)>, fate: Fate) {
+    let Some((id, target)) = event else { return };
+    let (at_ms, bus) = (room.ctx.now.wall_ms, room.failures.name_of(key));
+    room.ctx.observe.history.routes.note(Routed { at_ms, id, bus, fates: vec![(target, fate)] });
+}
+
+fn note_delivery(room: &mut FailureRoom<'_>, key: FailureKey, row: &FailureRow, payload: &[u8]) {
+    room.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(row, payload));
+    room.ctx.commit.pending.begin_lazily(room.ctx.now.mono_ns);
 }
 
 /// What is told of a delivery that is tried no more; `hops`: how far its chain has come.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::time::iso_millis;
+use crate::failures::delivery;
 use crate::failures::invocation_record::Ended;
 use crate::failures::routed::RoutedFailure;
 use crate::failures::search::DELIVERED_WITHIN_MS;
@@ -252,82 +253,81 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(FailureRow, &[u8])> {
     Some((row, bytes.get(4 + length..)?))
 }
 
-impl FailureRoom<'_> {
-    /// Have an event that a target did not take given to the target again.
-    pub(crate) fn redeliver(&mut self, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
-        let destination = row.routed.as_ref().map(|routed| routed.target.clone());
-        if let Some(routed) = &mut row.routed {
-            // Somebody wants its chain to go on, however far it has come.
-            (routed.is_final, routed.hops) = (false, 0);
-        }
-        let failed_ms = self.ctx.now.wall_ms;
-        self.save_failure(
-            key,
-            &FailureRow { destination, undelivered_to: None, failed_ms, delivery_attempts: 0, ..row },
-            payload,
-        );
+/// Have an event that a target did not take given to the target again.
+pub(crate) fn redeliver(room: &mut FailureRoom<'_>, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
+    let destination = row.routed.as_ref().map(|routed| routed.target.clone());
+    if let Some(routed) = &mut row.routed {
+        // Somebody wants its chain to go on, however far it has come.
+        (routed.is_final, routed.hops) = (false, 0);
     }
+    let failed_ms = room.ctx.now.wall_ms;
+    save_failure(
+        room,
+        key,
+        &FailureRow { destination, undelivered_to: None, failed_ms, delivery_attempts: 0, ..row },
+        payload,
+    );
+}
 
-    pub(crate) fn save_failure(&mut self, key: FailureKey, row: &FailureRow, packed: &[u8]) {
-        self.failures.deliveries.replace(key);
-        self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(row, packed));
-        if row.destination.is_some() {
-            self.failures.undelivered.insert(key);
-        }
-        self.ctx.commit.pending.urgent = true;
+pub(crate) fn save_failure(room: &mut FailureRoom<'_>, key: FailureKey, row: &FailureRow, packed: &[u8]) {
+    room.failures.deliveries.replace(key);
+    room.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(row, packed));
+    if row.destination.is_some() {
+        room.failures.undelivered.insert(key);
     }
+    room.ctx.commit.pending.urgent = true;
+}
 
-    /// When failures are looked through next, if there are any.
-    pub(crate) fn failures_due_ms(&mut self) -> Result<Option<u64>, StoreError> {
-        if self.ctx.commit.reader.scan(Table::Failure, &[], None, 1)?.is_empty() {
-            return Ok(None);
-        }
-        let swept_ms = self.failures.swept_ms;
-        let is_recent = self.ctx.now.wall_ms.abs_diff(swept_ms) < SWEEP_MS;
-        Ok(Some(if is_recent { swept_ms.saturating_add(SWEEP_MS) } else { 0 }))
+/// When failures are looked through next, if there are any.
+pub(crate) fn failures_due_ms(room: &mut FailureRoom<'_>) -> Result<Option<u64>, StoreError> {
+    if room.ctx.commit.reader.scan(Table::Failure, &[], None, 1)?.is_empty() {
+        return Ok(None);
     }
+    let swept_ms = room.failures.swept_ms;
+    let is_recent = room.ctx.now.wall_ms.abs_diff(swept_ms) < SWEEP_MS;
+    Ok(Some(if is_recent { swept_ms.saturating_add(SWEEP_MS) } else { 0 }))
+}
 
-    /// Look for failures that were kept long enough.
-    pub(crate) fn sweep_failures(&mut self) {
-        let wall_ms = self.ctx.now.wall_ms;
-        if wall_ms.abs_diff(self.failures.swept_ms) < SWEEP_MS {
-            return;
-        }
-        self.failures.swept_ms = wall_ms;
-        let destinations = self.dispatch.destination_names.keys().cloned().collect();
-        let sweep = Sweep { wall_ms, destinations, expired: Vec::new(), orphaned: Vec::new() };
-        self.ctx.commit.reads.push_back(Search::new(self.failures.owners.keys().copied(), Aim::Sweep(sweep)));
+/// Look for failures that were kept long enough.
+pub(crate) fn sweep_failures(room: &mut FailureRoom<'_>) {
+    let wall_ms = room.ctx.now.wall_ms;
+    if wall_ms.abs_diff(room.failures.swept_ms) < SWEEP_MS {
+        return;
     }
+    room.failures.swept_ms = wall_ms;
+    let destinations = room.dispatch.destination_names.keys().cloned().collect();
+    let sweep = Sweep { wall_ms, destinations, expired: Vec::new(), orphaned: Vec::new() };
+    room.ctx.commit.reads.push_back(Search::new(room.failures.owners.keys().copied(), Aim::Sweep(sweep)));
+}
 
-    /// Drop what was listed for its time, and list what waits for a destination that nothing has.
-    pub(crate) fn sweep_found(&mut self, sweep: Sweep) -> Result<(), StoreError> {
-        if self.ctx.now.wall_ms < sweep.wall_ms {
-            // The clock was set back while the sweep looked: by the clock as it is now, what it found may be new. Look again.
-            self.failures.swept_ms = 0;
-            return Ok(());
-        }
-        if sweep.expired.len() + sweep.orphaned.len() >= KEYS_MAX {
-            // There may be more: the next sweep looks again.
-            self.failures.swept_ms = 0;
-        }
-        for key in sweep.expired {
-            self.ctx.commit.pending.remove(Table::Failure, key.bytes());
-            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-        }
-        for key in sweep.orphaned {
-            let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { continue };
-            let Some((mut row, packed)) = decode(&bytes) else { continue };
-            let Some(name) = row.destination.take() else { continue };
-            if !self.dispatch.destination_names.contains_key(&name) {
-                row.last_error = Some(format!("nothing that runs has had the destination {name:?} for a day"));
-                row.undelivered_to = Some(name);
-                self.notice_undelivered(key, &row);
-                self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(&row, packed));
-                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-            }
-        }
-        Ok(())
+/// Drop what was listed for its time, and list what waits for a destination that nothing has.
+pub(crate) fn sweep_found(room: &mut FailureRoom<'_>, sweep: Sweep) -> Result<(), StoreError> {
+    if room.ctx.now.wall_ms < sweep.wall_ms {
+        // The clock was set back while the sweep looked: by the clock as it is now, what it found may be new. Look again.
+        room.failures.swept_ms = 0;
+        return Ok(());
     }
+    if sweep.expired.len() + sweep.orphaned.len() >= KEYS_MAX {
+        // There may be more: the next sweep looks again.
+        room.failures.swept_ms = 0;
+    }
+    for key in sweep.expired {
+        room.ctx.commit.pending.remove(Table::Failure, key.bytes());
+        room.ctx.commit.pending.begin_lazily(room.ctx.now.mono_ns);
+    }
+    for key in sweep.orphaned {
+        let Some(bytes) = room.ctx.row(Table::Failure, &key.bytes())? else { continue };
+        let Some((mut row, packed)) = decode(&bytes) else { continue };
+        let Some(name) = row.destination.take() else { continue };
+        if !room.dispatch.destination_names.contains_key(&name) {
+            row.last_error = Some(format!("nothing that runs has had the destination {name:?} for a day"));
+            row.undelivered_to = Some(name);
+            delivery::notice_undelivered(room, key, &row);
+            room.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(&row, packed));
+            room.ctx.commit.pending.begin_lazily(room.ctx.now.mono_ns);
+        }
+    }
+    Ok(())
 }
 
 /// The same for the same records of the same mapping, so that a destination can tell a repeat.

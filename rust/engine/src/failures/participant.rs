@@ -18,6 +18,7 @@ use crate::dispatch::waiters::SourceId;
 use crate::failures::search::Search;
 use crate::failures::setback::Setback;
 use crate::failures::FailureRoom;
+use crate::failures::{delivery, log};
 use crate::payload::event::Qualifier;
 use crate::payload::failure_key::FailureKey;
 use crate::store::port::{Found, Read, StoreError, Write};
@@ -73,29 +74,29 @@ impl ReadJob for Search {
 impl Participant for FailureRoom<'_> {
     fn start(&mut self) -> Result<(), EngineError> {
         // Failures that a process before this one wrote down and could not see confirmed.
-        self.find_all_undelivered();
+        delivery::find_all_undelivered(self);
         Ok(())
     }
 
     fn registered(&mut self, handler: HandlerId, is_new: bool) -> Result<(), EngineError> {
         let is_destination = self.dispatch.functions[handler].place.is_none();
         if is_destination && is_new && self.ctx.started {
-            self.find_all_undelivered();
+            delivery::find_all_undelivered(self);
         }
         Ok(())
     }
 
     fn sweep(&mut self) -> Result<(), EngineError> {
-        self.sweep_failures();
+        log::sweep_failures(self);
         Ok(())
     }
 
     fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
-        Ok(self.failures_due_ms()?)
+        Ok(log::failures_due_ms(self)?)
     }
 
     fn due(&mut self, timer: Timer) {
-        self.deliveries_due(timer.id);
+        delivery::deliveries_due(self, timer.id);
     }
 
     fn hand_out(&mut self, token: Token) -> Option<Handed> {
@@ -105,7 +106,7 @@ impl Participant for FailureRoom<'_> {
 
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
         if let Some(&Delivery { key, .. }) = attempt.job.get() {
-            self.delivery_ended(key, Setback::of(ended.status, ended.body));
+            delivery::delivery_ended(self, key, Setback::of(ended.status, ended.body));
         }
     }
 
@@ -115,7 +116,7 @@ impl Participant for FailureRoom<'_> {
 
     fn durable(&mut self) {
         let keys = std::mem::take(&mut self.failures.committing);
-        self.deliver(keys);
+        delivery::deliver(self, keys);
     }
 
     fn refused(&mut self, _error: &StoreError) {

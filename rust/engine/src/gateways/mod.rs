@@ -28,6 +28,7 @@ use crate::api::Empty;
 use crate::base::error::{declared_are, EngineError};
 use crate::commit::done::Done;
 use crate::ctx::Ctx;
+use crate::dispatch::functions;
 use crate::dispatch::versions::split;
 use crate::dispatch::Dispatch;
 use crate::gateways::calls::Calls;
@@ -117,7 +118,7 @@ impl GatewayRoom<'_> {
         let asked = api.authorizers.iter().filter_map(|one| Some((one.function()?, "authorizer", &one.name)));
         for (name, what, of) in functions.chain(asked) {
             if !self.dispatch.function_names.contains_key(split(name).0) {
-                let wrong = self.dispatch.no_function(name);
+                let wrong = functions::no_function(self.dispatch, name);
                 return Err(EngineError::NotFound(format!("API {:?}, {what} {of:?}: {wrong}", api.name)));
             }
         }

@@ -6,96 +6,94 @@ use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
 use crate::commit::target::Target;
-use crate::dispatch::versions::split_version;
+use crate::dispatch::limits;
+use crate::dispatch::versions::{self, split_version};
 use crate::runtime::rooms::Rooms;
+use crate::sources::queue::delete;
 use crate::sources::queue::QueueId;
 use forebay_core::alias::Version;
 
-impl Rooms {
-    /// Refuse to delete a queue that something that runs depends on.
-    pub(crate) fn check_queue_unused(&self, id: QueueId) -> Result<(), EngineError> {
-        self.queues.check_unread(id)?;
-        let name = self.queues.name_of(id);
-        let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
-        if let Some(topic) = self.topics.topics_of_queue(name).next() {
-            return refuse(format!("is subscribed to topic {topic:?}: take that subscription back first"));
-        }
-        if let Some(user) = self.buses.target_of(&Recipient::Queue(name.to_owned())) {
-            return refuse(format!("is a target of {user}: take it back first"));
-        }
-        if let Some(function) = self.told_by(Target::Queue(name)) {
-            return refuse(format!("is a destination of function {function:?}, which runs"));
-        }
-        self.queues.check_unmoved(id)
+/// Refuse to delete a queue that something that runs depends on.
+pub(crate) fn check_queue_unused(rooms: &Rooms, id: QueueId) -> Result<(), EngineError> {
+    delete::check_unread(&rooms.queues, id)?;
+    let name = delete::name_of(&rooms.queues, id);
+    let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
+    if let Some(topic) = rooms.topics.topics_of_queue(name).next() {
+        return refuse(format!("is subscribed to topic {topic:?}: take that subscription back first"));
     }
-
-    /// Refuse to delete a topic that something that runs publishes to.
-    pub(crate) fn check_topic_unused(&self, name: &str) -> Result<(), EngineError> {
-        self.topics.topic(name)?;
-        if let Some(user) = self.buses.target_of(&Recipient::Topic(name.to_owned())) {
-            return Err(EngineError::Conflict(format!("topic {name:?} is a target of {user}: take it back first")));
-        }
-        match self.told_by(Target::Topic(name)) {
-            Some(function) => Err(EngineError::Conflict(format!(
-                "topic {name:?} is a destination of function {function:?}, which runs"
-            ))),
-            None => Ok(()),
-        }
+    if let Some(user) = rooms.buses.target_of(&Recipient::Queue(name.to_owned())) {
+        return refuse(format!("is a target of {user}: take it back first"));
     }
+    if let Some(function) = told_by(rooms, Target::Queue(name)) {
+        return refuse(format!("is a destination of function {function:?}, which runs"));
+    }
+    delete::check_unmoved(&rooms.queues, id)
+}
 
-    /// A function that runs and has this destination, itself or by a mapping.
-    pub(crate) fn told_by(&self, target: Target<'_>) -> Option<&str> {
-        let is_it = |name: &str| Target::of(name) == target;
-        let mut declared = self.dispatch.function_names.values().map(|&handler| &self.dispatch.functions[handler]);
-        let function = declared.find(|function| function.asynchronous.destinations().any(is_it));
-        let by_mapping = || {
-            let mut mappings = self.streams.mappings.values().filter(|mapping| mapping.handler.is_some());
-            mappings.find(|mapping| mapping.row.settings.on_failure.as_deref().is_some_and(is_it))
-        };
-        function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
+/// Refuse to delete a topic that something that runs publishes to.
+pub(crate) fn check_topic_unused(rooms: &Rooms, name: &str) -> Result<(), EngineError> {
+    rooms.topics.topic(name)?;
+    if let Some(user) = rooms.buses.target_of(&Recipient::Topic(name.to_owned())) {
+        return Err(EngineError::Conflict(format!("topic {name:?} is a target of {user}: take it back first")));
+    }
+    match told_by(rooms, Target::Topic(name)) {
+        Some(function) => {
+            Err(EngineError::Conflict(format!("topic {name:?} is a destination of function {function:?}, which runs")))
+        }
+        None => Ok(()),
     }
 }
 
-impl Rooms {
-    /// Take the names of a function away, or that of one version or alias. Slots stay for what was accepted.
-    pub(crate) fn function_delete(&mut self, named: Named) -> Result<Done, EngineError> {
-        let (function, version) = split_version(&named.name);
-        let handlers = match version {
-            None => {
-                self.dispatch().alias_delete(&named.name)?;
-                vec![]
-            }
-            Some(version) => {
-                let handler = self.dispatch.version_handler(function, version);
-                let handler = handler.ok_or_else(|| self.dispatch().no_version(&named.name))?;
-                if version == Version::Latest {
-                    self.check_function_unread(function)?;
-                    self.dispatch.forget_aliases(function);
-                    self.dispatch.handlers_of(function)
-                } else {
-                    self.dispatch.check_no_alias(handler)?;
-                    vec![handler]
-                }
-            }
-        };
-        for handler in handlers {
-            self.dispatch().limit_function(handler, FunctionLimits::default())?;
-            let qualified = self.dispatch.functions[handler].qualified();
-            self.dispatch.function_names.remove(&qualified);
-        }
-        self.conduct();
-        Ok(Done::at_once(Empty {}))
-    }
+/// A function that runs and has this destination, itself or by a mapping.
+pub(crate) fn told_by<'a>(rooms: &'a Rooms, target: Target<'_>) -> Option<&'a str> {
+    let is_it = |name: &str| Target::of(name) == target;
+    let mut declared = rooms.dispatch.function_names.values().map(|&handler| &rooms.dispatch.functions[handler]);
+    let function = declared.find(|function| function.asynchronous.destinations().any(is_it));
+    let by_mapping = || {
+        let mut mappings = rooms.streams.mappings.values().filter(|mapping| mapping.handler.is_some());
+        mappings.find(|mapping| mapping.row.settings.on_failure.as_deref().is_some_and(is_it))
+    };
+    function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
+}
 
-    fn check_function_unread(&self, name: &str) -> Result<(), EngineError> {
-        let of_streams = self.streams.mappings.values().map(|mapping| (&mapping.row.stream, &mapping.row.function));
-        let of_queues = self.queues.mappings.values().map(|mapping| (&mapping.row.queue, &mapping.row.function));
-        match of_streams.chain(of_queues).find(|(_, function)| *function == name) {
-            Some((source, _)) => {
-                Err(EngineError::Conflict(format!("function {name:?} reads {source:?}: delete that mapping first")))
-            }
-            None => Ok(()),
+/// Take the names of a function away, or that of one version or alias. Slots stay for what was accepted.
+pub(crate) fn function_delete(rooms: &mut Rooms, named: Named) -> Result<Done, EngineError> {
+    let (function, version) = split_version(&named.name);
+    let handlers = match version {
+        None => {
+            versions::alias_delete(&mut rooms.dispatch(), &named.name)?;
+            vec![]
         }
+        Some(version) => {
+            let handler = versions::version_handler(&rooms.dispatch, function, version);
+            let handler = handler.ok_or_else(|| versions::no_version(&rooms.dispatch(), &named.name))?;
+            if version == Version::Latest {
+                check_function_unread(rooms, function)?;
+                versions::forget_aliases(&mut rooms.dispatch, function);
+                versions::handlers_of(&rooms.dispatch, function)
+            } else {
+                versions::check_no_alias(&rooms.dispatch, handler)?;
+                vec![handler]
+            }
+        }
+    };
+    for handler in handlers {
+        limits::limit_function(&mut rooms.dispatch(), handler, FunctionLimits::default())?;
+        let qualified = rooms.dispatch.functions[handler].qualified();
+        rooms.dispatch.function_names.remove(&qualified);
+    }
+    rooms.conduct();
+    Ok(Done::at_once(Empty {}))
+}
+
+fn check_function_unread(rooms: &Rooms, name: &str) -> Result<(), EngineError> {
+    let of_streams = rooms.streams.mappings.values().map(|mapping| (&mapping.row.stream, &mapping.row.function));
+    let of_queues = rooms.queues.mappings.values().map(|mapping| (&mapping.row.queue, &mapping.row.function));
+    match of_streams.chain(of_queues).find(|(_, function)| *function == name) {
+        Some((source, _)) => {
+            Err(EngineError::Conflict(format!("function {name:?} reads {source:?}: delete that mapping first")))
+        }
+        None => Ok(()),
     }
 }
 

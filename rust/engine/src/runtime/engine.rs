@@ -1,6 +1,5 @@
 //! The engine: its lock, its clock, its threads, and the calls that come in from outside.
 
-use crate::base::error::UNSOLICITED;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -9,11 +8,11 @@ use std::time::Instant;
 
 use crate::base::bell::Bell;
 use crate::base::config::Config;
-use crate::base::error::{Answer, EngineError, Ticket, Waiter};
+use crate::base::error::{Answer, EngineError, Ticket, Waiter, UNSOLICITED};
 use crate::base::lease::Lease;
 use crate::base::trace::Origin;
 use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
-use crate::dispatch::attempts::{HandlerId, Settled, Work};
+use crate::dispatch::attempts::{self, HandlerId, Settled, Work};
 use crate::dispatch::functions::Registration;
 use crate::environments::tails::{Tail, Tails};
 use crate::metrics::points::Points;
@@ -24,7 +23,10 @@ use crate::runtime::rooms::{Rooms, SWEEP_NS};
 use crate::runtime::threads::{read_clock, READS};
 use crate::runtime::under_way::{End, UnderWay};
 use crate::runtime::wakes::{Wakes, Wanted};
-use crate::sources::stream::shards::Entries;
+use crate::runtime::{commits, environments, functions, hand_out, metric_points, permits, recovery, settle, wanted};
+use crate::sources::invocation::{accept, results};
+use crate::sources::queue::send;
+use crate::sources::stream::{put, shards::Entries};
 use crate::store::port::{BlockingStore as _, Outcome, Reader, Store, StoreError, Token, Unit};
 use crate::workflows::aside::PATIENCE_MS;
 use forebay_core::Now;
@@ -110,7 +112,7 @@ impl Engine {
         state.ctx.has_threads = !manual;
         let tails: Arc<Tails> = Arc::default();
         state.runners.tails = tails.clone();
-        let points = Mutex::new(state.restore()?);
+        let points = Mutex::new(recovery::restore(&mut state)?);
         let inner = Inner {
             state,
             driver_wakes: if manual { 0 } else { u64::MAX },
@@ -190,10 +192,10 @@ impl Engine {
         self.with(|state| {
             state.ctx.started = true;
             state.ctx.sweep_at(state.ctx.now.mono_ns + SWEEP_NS);
-            state.tell_of_interrupted();
+            recovery::tell_of_interrupted(state);
             state.try_each_participant(|one| one.start())?;
             state.environments().start_environments();
-            state.answer_wanted();
+            wanted::answer_wanted(state);
             state.ctx.commit.reader.opened();
             Ok(())
         })
@@ -201,7 +203,7 @@ impl Engine {
 
     /// Hand out no new work, and refuse the invocations that wait to begin.
     pub fn drain(&self) {
-        self.with(Rooms::drain);
+        self.with(permits::drain);
     }
 
     /// Nothing is handed out and nothing waits for the disk.
@@ -215,7 +217,7 @@ impl Engine {
         {
             let mut points = lock(&self.shared.points);
             let mut inner = self.shared.lock();
-            inner.state.close_points(&mut points);
+            metric_points::close_points(&mut inner.state, &mut points);
             inner.state.schemas().end_discovery();
             inner.state.rest_apis().keep_usage();
             inner.state.ctx.draining = true;
@@ -237,19 +239,22 @@ impl Engine {
         // The next start shall not find what has ended. If the file cannot be written, that start says more than is so.
         let _cleared = inner.state.dispatch.journal.flush();
         inner.abandon_commit();
-        inner.state.abandon_reads();
+        commits::abandon_reads(&mut inner.state);
         inner.state.runners.close();
-        inner.state.dispatch().answer_open_invokes();
+        attempts::answer_open_invokes(&mut inner.state.dispatch());
         // Where nothing has run, whoever waits is waiting for what the next owner does, and may ask that one.
         let is_passed_on = !inner.state.ctx.started;
         let error = if is_passed_on { EngineError::OwnerLeft } else { EngineError::OwnerLost };
         let stopped = |text: &str| error(text.into());
         inner.state.queues().answer_open_receives(&stopped("the store's owner closed it before a message came"));
         inner.state.streams().answer_followers(&stopped("the store's owner closed it before a record came"));
-        inner.state.events().answer_open_results(&stopped("the store's owner closed it before the event ended"));
+        results::answer_open_results(
+            &mut inner.state.events(),
+            &stopped("the store's owner closed it before the event ended"),
+        );
         let text = "the store's owner closed it before the execution had ended: it goes on when the app starts, or in the next owner";
         inner.state.workflows().answer_waiting(&stopped(text));
-        inner.state.answer_wanted();
+        wanted::answer_wanted(&mut inner.state);
         if let (Some(mut store), Some(token)) = (inner.store.take(), inner.to_release()) {
             store.release(Unit::All, token);
         }
@@ -279,7 +284,7 @@ impl Engine {
     /// Register a function or a destination; the same name again replaces its settings and keeps its handler.
     pub fn register(&self, registration: &Registration) -> Result<HandlerId, EngineError> {
         self.prepare_to_launch(registration)?;
-        self.with(|state| state.register(registration))
+        self.with(|state| functions::register(state, registration))
     }
 
     /// Take a ticket whose answer will come through the bell.
@@ -296,24 +301,26 @@ impl Engine {
             records.clone().find_map(|(key, data)| crate::sources::stream::shards::check_record(key, data).err());
         self.with(|state| match refused {
             Some(error) => state.ctx.answer(waiter, Err(error)),
-            None => state.streams().accept(stream, records, trace, waiter),
+            None => put::accept(&mut state.streams(), stream, records, trace, waiter),
         });
     }
 
     /// Send messages to a queue; `waiter` gets their ids, a JSON array, when they are durable.
     pub fn send(&self, queue: &str, messages: &[NewMessage], origin: Origin<'_>, waiter: Waiter) {
-        self.with(|state| state.queues().send_messages(queue, messages, origin, waiter));
+        self.with(|state| send::send_messages(&mut state.queues(), queue, messages, origin, waiter));
     }
 
     /// Run a function once; `waiter` gets its response. Gives the request's id; `None` if it was refused.
     pub fn invoke(&self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) -> Option<u128> {
-        self.with(|state| state.invoke(function, payload, trace, waiter))
+        self.with(|state| functions::invoke(state, function, payload, trace, waiter))
     }
 
     /// The same with the last lines that the invocation writes; `None` if it was refused.
     pub fn invoke_tailed(&self, function: &str, payload: Arc<[u8]>, waiter: Waiter) -> Option<Tail> {
         // Before the lock is given back, so that no line is missed.
-        self.with(|state| state.invoke(function, payload, None, waiter).map(|request| self.shared.tails.of(request)))
+        self.with(|state| {
+            functions::invoke(state, function, payload, None, waiter).map(|request| self.shared.tails.of(request))
+        })
     }
 
     /// The invocations whose lines are wanted.
@@ -323,19 +330,19 @@ impl Engine {
 
     /// Accept an event for a function; `waiter` gets its request id when it is durable.
     pub fn invoke_async(&self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
-        self.with(|state| state.events().invoke_async(function, payload, origin, waiter));
+        self.with(|state| accept::invoke_async(&mut state.events(), function, payload, origin, waiter));
     }
 
     /// Settle what has ended and take what is ready, at most `most` pieces; and the answers that have come. Ticket 0 is nobody's: its
     /// refusal says that the store has failed, its answer is what is to be logged, a JSON array.
     pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> (Vec<Work>, Vec<(Ticket, Answer)>) {
         let mut inner = self.shared.enter();
-        inner.state.settle_all(settled);
+        settle::settle_all(&mut inner.state, settled);
         if self.shared.manual {
             self.shared.settle_inline(&mut inner);
         }
         let mut works = Vec::new();
-        inner.state.take(most, &mut works);
+        hand_out::take(&mut inner.state, most, &mut works);
         let mut answered = std::mem::take(&mut inner.state.ctx.commit.answered);
         answered.extend(inner.state.ctx.observe.notices.take().map(|notices| (UNSOLICITED, Ok(notices))));
         inner.state.ctx.ring = most > 0 && inner.state.dispatch.ready_list.rings(inner.state.ctx.is_paused());
@@ -354,7 +361,7 @@ impl Engine {
         self.shared.roll(&mut lock(&self.shared.points), now);
         let mut inner = self.shared.lock();
         self.shared.settle_inline(&mut inner);
-        inner.state.feed_environments(None);
+        environments::feed_environments(&mut inner.state, None);
         let due = crate::runtime::idle::next_due(&mut inner);
         self.shared.leave(inner);
         due
@@ -431,7 +438,7 @@ impl Shared {
     /// Unlock, and wake whoever has something to do now.
     pub(crate) fn leave(&self, mut inner: MutexGuard<'_, Inner>) {
         inner.state.conduct();
-        inner.state.feed_environments(None);
+        environments::feed_environments(&mut inner.state, None);
         let ring = std::mem::take(&mut inner.state.ctx.ring);
         self.wakes.leave(inner, || {
             if ring {
@@ -461,7 +468,7 @@ impl Inner {
         let now = self.state.ctx.now.mono_ns;
         let is_due = || self.stopping || self.state.ctx.commit.pending.due().is_some_and(|due| due <= now);
         if self.begun.is_none() && is_due() {
-            let commit = self.state.take_commit();
+            let commit = commits::take_commit(&mut self.state);
             self.begun = commit.map(|commit| UnderWay::new(commit, self.state.ctx.commit.token));
         }
     }
@@ -504,13 +511,13 @@ impl Inner {
             End::Again(error) if goes_on => {
                 under_way.again(self.state.ctx.now.mono_ns);
                 self.begun = Some(under_way);
-                self.state.commit_delayed(error, took_ns);
+                commits::commit_delayed(&mut self.state, error, took_ns);
             }
             End::Again(error) => {
                 let error = under_way.given_up(Some(error));
-                self.state.committed(under_way.commit, End::Failed(error), took_ns);
+                commits::committed(&mut self.state, under_way.commit, End::Failed(error), took_ns);
             }
-            end => self.state.committed(under_way.commit, end, took_ns),
+            end => commits::committed(&mut self.state, under_way.commit, end, took_ns),
         }
         goes_on
     }
@@ -519,7 +526,7 @@ impl Inner {
     fn abandon_commit(&mut self) {
         if let Some(under_way) = self.begun.take() {
             let error = under_way.given_up(None);
-            self.state.committed(under_way.commit, End::Failed(error), 0);
+            commits::committed(&mut self.state, under_way.commit, End::Failed(error), 0);
         }
     }
 
@@ -538,7 +545,7 @@ impl Inner {
                 while let Some(read) = job.next() {
                     job.found(reader.read(read));
                 }
-                self.state.fetched(job);
+                commits::fetched(&mut self.state, job);
             }
         }
         // There is no thread to wake: the store is asked each time.

@@ -2,9 +2,9 @@
 
 use crate::base::ids::uuid_text;
 use crate::base::time::machine_ms;
-use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::attempts::Settled;
 use crate::dispatch::attempts::Token;
+use crate::dispatch::attempts::{self, HandlerId};
 use crate::dispatch::job::Handed;
 use crate::environments::faults::Fault;
 use crate::environments::mailbox::Invocation;
@@ -18,88 +18,87 @@ use crate::metrics::exports::Told;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Shared;
 use crate::runtime::rooms::Rooms;
+use crate::runtime::{hand_out, permits, settle};
 use crate::store::port::StoreError;
 use serde_json::json;
 use std::io::Write;
 use std::sync::Arc;
 
-impl Rooms {
-    /// Give permits to what waits for them, hand waiting work to idle environments, and ask for more of them where it still waits.
-    /// `own` looks for commands itself.
-    pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
-        self.give_permits();
-        self.runners().feed();
-        if self.ctx.is_paused() || !self.ctx.started {
-            return;
-        }
-        let mut commands: Vec<(Arc<Mailbox>, Invocation, bool)> = Vec::new();
-        for handler in self.dispatch.process_lines.in_turn() {
-            while let Some((id, token)) = self.environments().match_one(handler) {
-                let Some(invocation) = self.invocation(token) else { continue };
-                if let Some(mailbox) = self.environments().give((handler, id), token) {
-                    commands.push((mailbox, invocation, own != Some((handler, id))));
-                }
+/// Give permits to what waits for them, hand waiting work to idle environments, and ask for more of them where it still waits.
+/// `own` looks for commands itself.
+pub(crate) fn feed_environments(rooms: &mut Rooms, own: Option<Key>) {
+    permits::give_permits(rooms);
+    rooms.runners().feed();
+    if rooms.ctx.is_paused() || !rooms.ctx.started {
+        return;
+    }
+    let mut commands: Vec<(Arc<Mailbox>, Invocation, bool)> = Vec::new();
+    for handler in rooms.dispatch.process_lines.in_turn() {
+        while let Some((id, token)) = rooms.environments().match_one(handler) {
+            let Some(invocation) = invocation(rooms, token) else { continue };
+            if let Some(mailbox) = rooms.environments().give((handler, id), token) {
+                commands.push((mailbox, invocation, own != Some((handler, id))));
             }
-            self.environments().ask_for_more(handler);
         }
-        // Even where nothing was handed out: this clears what has ended, and a start tells of what is left in flight.
-        if !self.attempts_are_counted() {
-            return;
-        }
-        for (mailbox, invocation, ring) in commands {
-            mailbox.put(ProcessCommand::Work(invocation), ring);
-        }
+        rooms.environments().ask_for_more(handler);
     }
+    // Even where nothing was handed out: this clears what has ended, and a start tells of what is left in flight.
+    if !attempts_are_counted(rooms) {
+        return;
+    }
+    for (mailbox, invocation, ring) in commands {
+        mailbox.put(ProcessCommand::Work(invocation), ring);
+    }
+}
 
-    /// Count on disk what was handed out, and clear what has ended; false: nothing that was handed out may run, and the store has failed.
-    pub(crate) fn attempts_are_counted(&mut self) -> bool {
-        let counted = self.dispatch.count_attempts();
-        if let Err(error) = &counted {
-            self.ctx.fail(StoreError::Failed(error.to_string()));
-        }
-        counted.is_ok()
+/// Count on disk what was handed out, and clear what has ended; false: nothing that was handed out may run, and the store has failed.
+pub(crate) fn attempts_are_counted(rooms: &mut Rooms) -> bool {
+    let counted = attempts::count_attempts(&mut rooms.dispatch);
+    if let Err(error) = &counted {
+        rooms.ctx.fail(StoreError::Failed(error.to_string()));
     }
+    counted.is_ok()
+}
 
-    fn invocation(&mut self, token: Token) -> Option<Invocation> {
-        let (work, Handed { reads, reports, .. }) = self.hand_out(token)?;
-        Some(Invocation { work, reads, reports })
-    }
+fn invocation(rooms: &mut Rooms, token: Token) -> Option<Invocation> {
+    let (work, Handed { reads, reports, .. }) = hand_out::hand_out(rooms, token)?;
+    Some(Invocation { work, reads, reports })
+}
 
-    fn environment_exited(&mut self, key: Key, fault: &Fault, lost: Option<Settled>) {
-        match self.environments().exited(key, fault, lost.as_ref().map(|lost| lost.token)) {
-            Ended::Lost(token) => self.fail_attempt(token, fault),
-            Ended::NeverStarted => self.fail_first(key.0, fault),
-            Ended::Idle => {}
-        }
-        if let Some(lost) = lost {
-            self.settle(lost);
-        }
-        self.environments().tend(key.0);
-        self.feed_environments(None);
+fn environment_exited(rooms: &mut Rooms, key: Key, fault: &Fault, lost: Option<Settled>) {
+    match rooms.environments().exited(key, fault, lost.as_ref().map(|lost| lost.token)) {
+        Ended::Lost(token) => fail_attempt(rooms, token, fault),
+        Ended::NeverStarted => fail_first(rooms, key.0, fault),
+        Ended::Idle => {}
     }
+    if let Some(lost) = lost {
+        settle::settle(rooms, lost);
+    }
+    rooms.environments().tend(key.0);
+    feed_environments(rooms, None);
+}
 
-    /// What waited longest for an environment that could not start has failed: it is what Lambda's invocation gets.
-    fn fail_first(&mut self, handler: HandlerId, fault: &Fault) {
-        let Some(token) = self.dispatch.process_lines.remove(handler, 0) else { return };
-        if matches!(fault, Fault::Stopped) || self.hand_out(token).is_none() {
-            return;
-        }
-        if self.attempts_are_counted() {
-            self.fail_attempt(token, fault);
-        }
+/// What waited longest for an environment that could not start has failed: it is what Lambda's invocation gets.
+fn fail_first(rooms: &mut Rooms, handler: HandlerId, fault: &Fault) {
+    let Some(token) = rooms.dispatch.process_lines.remove(handler, 0) else { return };
+    if matches!(fault, Fault::Stopped) || hand_out::hand_out(rooms, token).is_none() {
+        return;
     }
+    if attempts_are_counted(rooms) {
+        fail_attempt(rooms, token, fault);
+    }
+}
 
-    pub(crate) fn fail_attempt(&mut self, token: Token, fault: &Fault) {
-        let Some(request) = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.request) else { return };
-        self.settle(Settled { token, status: fault.status(), body: fault.body(request), duration_ns: 0 });
-    }
+pub(crate) fn fail_attempt(rooms: &mut Rooms, token: Token, fault: &Fault) {
+    let Some(request) = rooms.dispatch.attempts.get_mut(token).map(|attempt| attempt.request) else { return };
+    settle::settle(rooms, Settled { token, status: fault.status(), body: fault.body(request), duration_ns: 0 });
 }
 
 impl EnvironmentEvents for Shared {
     fn initialized(&self, key: Key, took_ns: u64) {
         self.with(|rooms| {
             rooms.environments().environment_initialized(key, took_ns);
-            rooms.feed_environments(Some(key));
+            feed_environments(rooms, Some(key));
         });
     }
 
@@ -110,9 +109,9 @@ impl EnvironmentEvents for Shared {
     fn answered(&self, key: Key, settled: Settled, goes_on: bool) {
         self.with(|rooms| {
             rooms.environments().answered(key, settled.token, goes_on);
-            rooms.settle(settled);
+            settle::settle(rooms, settled);
             rooms.environments().tend(key.0);
-            rooms.feed_environments(Some(key));
+            feed_environments(rooms, Some(key));
         });
     }
 
@@ -132,7 +131,7 @@ impl EnvironmentEvents for Shared {
     }
 
     fn exited(&self, key: Key, fault: &Fault, lost: Option<Settled>) {
-        self.with(|rooms| rooms.environment_exited(key, fault, lost));
+        self.with(|rooms| environment_exited(rooms, key, fault, lost));
     }
 
     fn tails(&self) -> &Tails {

@@ -11,6 +11,7 @@ use crate::environments::control_group::check_given;
 use crate::environments::faults::Fault;
 use crate::environments::Launch;
 use crate::runtime::engine::{lock, Engine, Shared};
+use crate::runtime::hand_out;
 use crate::runtime::rooms::Rooms;
 
 impl Engine {
@@ -52,7 +53,7 @@ impl Engine {
 
     /// Which execution of a workflow an attempt runs for, by its ARN, and which of its states.
     pub fn execution_of(&self, token: Token) -> Option<(String, Option<String>)> {
-        self.shared.lock().state.execution_of(token)
+        hand_out::execution_of(&self.shared.lock().state, token)
     }
 }
 

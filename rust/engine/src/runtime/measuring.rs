@@ -12,6 +12,8 @@ use crate::metrics::exposition::{render, Format};
 use crate::metrics::points::Points;
 use crate::metrics::{query, Registry};
 use crate::runtime::engine::{lock, Engine, Shared};
+use crate::runtime::metric_points;
+use crate::sources::stream::lag;
 use crate::store::directory::Place;
 
 /// The thread that takes in what was counted whenever somebody has seen that a second has ended.
@@ -48,16 +50,16 @@ impl Shared {
         }
         if now.wall_ms / 60_000 > points.now() / 60 {
             // Too much to work out each second; between, the gauges keep their levels.
-            inner.state.streams().show_lag();
+            lag::show_lag(&mut inner.state.streams());
             inner.state.show_lease();
         }
         inner.state.ctx.observe.exports.expire(&self.registry, now.mono_ns);
         drop(inner);
         let writes = points.roll(&self.registry, now.wall_ms);
         let mut inner = self.lock();
-        inner.state.keep_points(writes);
+        metric_points::keep_points(&mut inner.state, writes);
         if let Some(due_ms) = points.next_due() {
-            inner.state.wake_for_points(due_ms);
+            metric_points::wake_for_points(&mut inner.state, due_ms);
         }
         self.leave(inner);
     }

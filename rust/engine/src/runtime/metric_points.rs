@@ -10,41 +10,39 @@ use crate::metrics::points::{Points, RowChange};
 use crate::runtime::rooms::Rooms;
 use crate::store::port::Table;
 
-impl Rooms {
-    /// Look at the clock again when the running minute ends, in which something happened.
-    pub(crate) fn wake_for_points(&mut self, due_ms: u64) {
-        let due_ns = self.ctx.now.mono_ns + due_ms.saturating_sub(self.ctx.now.wall_ms) * 1_000_000;
-        self.ctx.timers.arm(&mut self.points_armed, due_ns, POINTS);
-    }
+/// Look at the clock again when the running minute ends, in which something happened.
+pub(crate) fn wake_for_points(rooms: &mut Rooms, due_ms: u64) {
+    let due_ns = rooms.ctx.now.mono_ns + due_ms.saturating_sub(rooms.ctx.now.wall_ms) * 1_000_000;
+    rooms.ctx.timers.arm(&mut rooms.points_armed, due_ns, POINTS);
+}
 
-    /// Take in the last of it.
-    pub(crate) fn close_points(&mut self, points: &mut Points) {
-        if !self.ctx.closed && self.ctx.registry.is_on() {
-            let changes = points.close(&self.ctx.registry, self.ctx.now.wall_ms);
-            self.keep_points(changes);
-        }
+/// Take in the last of it.
+pub(crate) fn close_points(rooms: &mut Rooms, points: &mut Points) {
+    if !rooms.ctx.closed && rooms.ctx.registry.is_on() {
+        let changes = points.close(&rooms.ctx.registry, rooms.ctx.now.wall_ms);
+        keep_points(rooms, changes);
     }
+}
 
-    /// A store that takes nothing more, or has no room, does without points.
-    pub(crate) fn keep_points(&mut self, changes: Vec<RowChange>) {
-        if self.ctx.commit.failed.is_some() || changes.is_empty() {
-            return;
-        }
-        for RowChange { key, value } in changes {
-            match value {
-                Some(value) if self.ctx.commit.refused.is_none() => {
-                    self.ctx.commit.pending.set(Table::Metric, key, value);
-                }
-                Some(_) => {}
-                None => self.ctx.commit.pending.remove(Table::Metric, key),
+/// A store that takes nothing more, or has no room, does without points.
+pub(crate) fn keep_points(rooms: &mut Rooms, changes: Vec<RowChange>) {
+    if rooms.ctx.commit.failed.is_some() || changes.is_empty() {
+        return;
+    }
+    for RowChange { key, value } in changes {
+        match value {
+            Some(value) if rooms.ctx.commit.refused.is_none() => {
+                rooms.ctx.commit.pending.set(Table::Metric, key, value);
             }
+            Some(_) => {}
+            None => rooms.ctx.commit.pending.remove(Table::Metric, key),
         }
-        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }
+    rooms.ctx.commit.pending.begin_lazily(rooms.ctx.now.mono_ns);
+}
 
-    /// Take in what is counted outside the engine.
-    pub(crate) fn metrics_tell(&mut self, Tell { told }: Tell) -> Result<Done, EngineError> {
-        self.ctx.observe.exports.tell(&self.ctx.registry, told, self.ctx.now.mono_ns).map_err(EngineError::Invalid)?;
-        Ok(Done::at_once(Empty {}))
-    }
+/// Take in what is counted outside the engine.
+pub(crate) fn metrics_tell(rooms: &mut Rooms, Tell { told }: Tell) -> Result<Done, EngineError> {
+    rooms.ctx.observe.exports.tell(&rooms.ctx.registry, told, rooms.ctx.now.mono_ns).map_err(EngineError::Invalid)?;
+    Ok(Done::at_once(Empty {}))
 }

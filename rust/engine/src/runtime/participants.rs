@@ -117,17 +117,15 @@ sources! {
     ticks: Ticks => TickRoom, ticks::ROOM;
 }
 
-impl Rooms {
-    /// Bring something to every room, in the order of [`Rooms::try_each_participant`].
-    pub(crate) fn each_participant(&mut self, mut act: impl FnMut(&mut dyn Participant)) {
-        let done: Result<(), Infallible> = self.try_each_participant(|one| {
-            act(one);
-            Ok(())
-        });
-        match done {
-            Ok(()) => {}
-            Err(never) => match never {},
-        }
+/// Bring something to every room, in the order of [`Rooms::try_each_participant`].
+pub(crate) fn each_participant(rooms: &mut Rooms, mut act: impl FnMut(&mut dyn Participant)) {
+    let done: Result<(), Infallible> = rooms.try_each_participant(|one| {
+        act(one);
+        Ok(())
+    });
+    match done {
+        Ok(()) => {}
+        Err(never) => match never {},
     }
 }
 

@@ -16,10 +16,13 @@ use crate::api::changes::Changes;
 use crate::api::mapping::{
     BySource, DeclareOnQueue, DeclareOnStream, OnQueue, OnStream, Seek, Skip, UpdateOnQueue, UpdateOnStream,
 };
-use crate::api::{operations, queue, rest, topic, Empty, Request};
+use crate::api::metrics::Tell;
+use crate::api::why::Why;
+use crate::api::{failure, function, operations, queue, rest, topic, Empty, Request};
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done::Done;
 use crate::dispatch::attempts::Settled;
+use crate::dispatch::versions;
 use crate::environments::memory_kept_by;
 use crate::gateways::calls::Calls;
 use crate::gateways::connections::Connections;
@@ -31,6 +34,10 @@ use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Engine;
 use crate::runtime::measuring::Metrics;
 use crate::runtime::rooms::Rooms;
+use crate::runtime::wanted;
+use crate::runtime::{deletion, failures, metric_points, why};
+use crate::sources::queue::{delete, requests};
+use crate::sources::stream::{lag, mapping_requests};
 use crate::store::port::StoreError;
 
 macro_rules! carry_out {
@@ -98,7 +105,7 @@ impl Engine {
 
     /// What tells the code that is invoked by a name from what was before: another text when that changes.
     pub fn code_of(&self, function: &str) -> String {
-        self.shared.lock().state.dispatch.code_of(function)
+        versions::code_of(&self.shared.lock().state.dispatch, function)
     }
 
     /// The REST APIs, as the gateway sees them.
@@ -129,14 +136,14 @@ impl Engine {
     /// Bring gauges that are worked out on demand up to date.
     pub fn show_lag(&self) {
         self.with(|state| {
-            state.streams().show_lag();
+            lag::show_lag(&mut state.streams());
             state.show_lease();
         });
     }
 
     /// Say which of the store's mappings a client wants to be handled; the answer are those that are not.
     pub fn mappings_wanted(&self, client: u64, body: &[u8], waiter: Waiter) {
-        self.with(|rooms| rooms.mappings_wanted(client, body, waiter));
+        self.with(|rooms| wanted::mappings_wanted(rooms, client, body, waiter));
     }
 
     /// A process that shares the store offers to run functions for this one: an [`Offer`](crate::runtime::runners::Offer), answered by
@@ -247,21 +254,22 @@ impl Rooms {
 impl Rooms {
     fn mapping_declare(&mut self, asked: BySource<DeclareOnStream, DeclareOnQueue>) -> Result<Done, EngineError> {
         match asked {
-            BySource::Stream(asked) => self.streams().mapping_declare(asked),
+            BySource::Stream(asked) => mapping_requests::mapping_declare(&mut self.streams(), asked),
             BySource::Queue(asked) => self.queues().queue_mapping_declare(asked),
         }
     }
 
     fn mapping_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let mut list: Vec<Value> = self.streams().list_mappings().map(|mapping| json!(mapping)).collect();
-        list.extend(self.queues.list_queue_mappings().map(|mapping| json!(mapping)));
-        self.show_unhandled(&mut list);
+        let mut list: Vec<Value> =
+            mapping_requests::list_mappings(&self.streams()).map(|mapping| json!(mapping)).collect();
+        list.extend(requests::list_queue_mappings(&self.queues).map(|mapping| json!(mapping)));
+        wanted::show_unhandled(self, &mut list);
         Ok(Done::at_once(list))
     }
 
     fn mapping_describe(&mut self, named: BySource<OnStream, OnQueue>) -> Result<Done, EngineError> {
         match named {
-            BySource::Stream(named) => self.streams().mapping_describe(named),
+            BySource::Stream(named) => mapping_requests::mapping_describe(&mut self.streams(), named),
             BySource::Queue(named) => self.queues().queue_mapping_describe(named),
         }
     }
@@ -276,47 +284,47 @@ impl Rooms {
 
     fn mapping_enable(&mut self, named: BySource<OnStream, OnQueue>, enabled: bool) -> Result<Done, EngineError> {
         match named {
-            BySource::Stream(named) => self.streams().mapping_enable(named, enabled),
+            BySource::Stream(named) => mapping_requests::mapping_enable(&mut self.streams(), named, enabled),
             BySource::Queue(named) => self.queues().queue_mapping_enable(named, enabled),
         }
     }
 
     fn mapping_update(&mut self, asked: BySource<UpdateOnStream, UpdateOnQueue>) -> Result<Done, EngineError> {
         match asked {
-            BySource::Stream(asked) => self.streams().mapping_update(asked),
+            BySource::Stream(asked) => mapping_requests::mapping_update(&mut self.streams(), asked),
             BySource::Queue(asked) => self.queues().queue_mapping_update(asked),
         }
     }
 
     fn mapping_seek(&mut self, asked: BySource<Seek, OnQueue>) -> Result<Done, EngineError> {
         match asked {
-            BySource::Stream(seek) => self.streams().mapping_seek(seek),
+            BySource::Stream(seek) => mapping_requests::mapping_seek(&mut self.streams(), seek),
             BySource::Queue(named) => self.queues().queue_mapping_move(named, "mapping.seek"),
         }
     }
 
     fn mapping_skip(&mut self, asked: BySource<Skip, OnQueue>) -> Result<Done, EngineError> {
         match asked {
-            BySource::Stream(skip) => self.streams().mapping_skip(skip),
+            BySource::Stream(skip) => mapping_requests::mapping_skip(&mut self.streams(), skip),
             BySource::Queue(named) => self.queues().queue_mapping_move(named, "mapping.skip"),
         }
     }
 
     fn mapping_delete(&mut self, named: BySource<OnStream, OnQueue>) -> Result<Done, EngineError> {
         match named {
-            BySource::Stream(named) => self.streams().mapping_delete(named),
+            BySource::Stream(named) => mapping_requests::mapping_delete(&mut self.streams(), named),
             BySource::Queue(named) => self.queues().queue_mapping_remove(named),
         }
     }
 
     fn queue_delete(&mut self, named: queue::Named) -> Result<Done, EngineError> {
         let id = self.queues.queue_id(&named.name)?;
-        self.check_queue_unused(id)?;
-        Ok(self.queues().delete_queue(id))
+        deletion::check_queue_unused(self, id)?;
+        Ok(delete::delete_queue(&mut self.queues(), id))
     }
 
     fn topic_delete(&mut self, named: topic::Named) -> Result<Done, EngineError> {
-        self.check_topic_unused(&named.name)?;
+        deletion::check_topic_unused(self, &named.name)?;
         Ok(self.topics().delete_topic(&named.name))
     }
 
@@ -399,5 +407,28 @@ impl Rooms {
             }
         }
         reasons
+    }
+}
+
+/// What is carried out in the files that tell of it.
+impl Rooms {
+    pub(crate) fn why(&mut self, asked: Why) -> Result<Done, EngineError> {
+        why::why(self, asked)
+    }
+
+    pub(crate) fn function_delete(&mut self, named: function::Named) -> Result<Done, EngineError> {
+        deletion::function_delete(self, named)
+    }
+
+    pub(crate) fn failed_list(&mut self, asked: failure::List) -> Result<Done, EngineError> {
+        failures::failed_list(self, asked)
+    }
+
+    pub(crate) fn failed_redrive(&mut self, asked: failure::Redrive) -> Result<Done, EngineError> {
+        failures::failed_redrive(self, asked)
+    }
+
+    pub(crate) fn metrics_tell(&mut self, asked: Tell) -> Result<Done, EngineError> {
+        metric_points::metrics_tell(self, asked)
     }
 }

@@ -7,7 +7,7 @@ use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::Change;
 use crate::dispatch::PERMITS;
 use crate::environments;
-use crate::runtime::participants::POINTS;
+use crate::runtime::participants::{self, POINTS};
 use crate::runtime::runners::RunnerRoom;
 use std::sync::Arc;
 
@@ -22,20 +22,27 @@ use crate::base::timers::{Timer, Timers};
 use crate::buses::connections::ConnectionRoom;
 use crate::buses::groups::GroupRoom;
 use crate::buses::BusRoom;
+use crate::buses::{again, put, replay, schedule};
 use crate::commit::starts::Starts;
 use crate::commit::target::Target;
 use crate::commit::Commits;
 use crate::ctx::Ctx;
+use crate::destinations;
 use crate::dispatch::attempt_journal::AttemptJournal;
 use crate::dispatch::permits::Permits;
 use crate::dispatch::{Dispatch, DispatchRoom};
 use crate::environments::EnvironmentRoom;
+use crate::failures::delivery;
 use crate::failures::FailureRoom;
 use crate::gateways::GatewayRoom;
 use crate::metrics::Registry;
 use crate::observe::meters::AccountMeters;
 use crate::observe::Observe;
 pub(crate) use crate::runtime::participants::Rooms;
+use crate::runtime::{commits, failures, hand_out};
+use crate::sources::invocation::ends;
+use crate::sources::queue::requests;
+use crate::sources::stream::mapping;
 use crate::store::port::{Reader, Token};
 use crate::topics::TopicRoom;
 use crate::workflows::aside::{self, Made, Order};
@@ -154,7 +161,7 @@ impl Rooms {
                 // Nothing that they return is written any more.
                 self.runners.interrupt();
                 if let Some(error) = self.ctx.commit.failed.clone() {
-                    self.each_participant(|one| one.failed(&error));
+                    participants::each_participant(self, |one| one.failed(&error));
                 }
             } else if let Some(change) = self.dispatch.changes.pop() {
                 match change {
@@ -166,41 +173,41 @@ impl Rooms {
                 }
             } else if !self.events.ended.is_empty() {
                 for end in std::mem::take(&mut self.events.ended) {
-                    self.topics().tell_of_event(end);
+                    destinations::tell_of_event(&mut self.topics(), end);
                 }
             } else if self.ctx.observe.happenings.has_waiting() {
-                self.event_buses().emit_happenings();
+                put::emit_happenings(&mut self.event_buses());
             } else if !self.buses.schedules.due.is_empty() {
-                self.event_buses().fire_due();
+                schedule::fire_due(&mut self.event_buses());
             } else if std::mem::take(&mut self.buses.replays.is_due) {
-                self.event_buses().replay_due();
+                replay::replay_due(&mut self.event_buses());
             } else if let Some(token) = self.dispatch.unwanted.pop() {
-                self.stop_unwanted(token);
+                hand_out::stop_unwanted(self, token);
             } else if self.ctx.starts.has_wanted() {
                 self.state_machines().begin_wanted();
             } else if self.workflows.has_work(self.ctx.started) {
                 self.state_machines().advance();
             } else if let Some(search) = self.failures.found.pop() {
-                self.found(search);
+                failures::found(self, search);
             } else if !self.failures.revived.is_empty() {
                 for one in std::mem::take(&mut self.failures.revived) {
-                    self.events().revive_event(one.key, &one.ended, one.trace.as_deref(), &one.payload);
+                    ends::revive_event(&mut self.events(), one.key, &one.ended, one.trace.as_deref(), &one.payload);
                 }
             } else if let Some(owner) = self.failures.to_send.pop_first() {
-                while let Some(delivery) = self.failures().send_next(owner) {
+                while let Some(delivery) = delivery::send_next(&mut self.failures(), owner) {
                     if delivery.row.destination.as_deref().is_some_and(|name| Target::of(name).is_of_buses()) {
-                        self.event_buses().give_again(&delivery);
+                        again::give_again(&mut self.event_buses(), &delivery);
                     } else {
-                        self.topics().deliver_here(&delivery);
+                        destinations::deliver_here(&mut self.topics(), &delivery);
                     }
                 }
             } else if let Some((source, function)) = self.ctx.observe.mappings_gone.pop() {
-                let is_stream = self.streams.mapping_id(&source, &function).is_some();
-                if !is_stream && self.queues.queue_mapping_id(&source, &function).is_none() {
+                let is_stream = mapping::mapping_id(&self.streams, &source, &function).is_some();
+                if !is_stream && requests::queue_mapping_id(&self.queues, &source, &function).is_none() {
                     self.ctx.registry.forget_all("mapping", &format!("{source}/{function}"));
                 }
             } else if let Some(attachment) = self.queues.attached.pop() {
-                self.attachment_durable(attachment);
+                commits::attachment_durable(self, attachment);
             } else {
                 return;
             }
@@ -224,13 +231,13 @@ impl Rooms {
                 Timer { room: environments::ROOM, id, .. } => {
                     self.environments().environments_due(id as HandlerId);
                 }
-                Timer { room: dispatch::ROOM, id, .. } => self.deadline_due(id as HandlerId),
+                Timer { room: dispatch::ROOM, id, .. } => hand_out::deadline_due(self, id as HandlerId),
                 timer => self.participant(timer.room, |one| one.due(timer)),
             }
             self.conduct();
         }
         self.conduct();
-        self.feed_environments(None);
+        crate::runtime::environments::feed_environments(self, None);
     }
 }
 

@@ -31,6 +31,7 @@ use crate::environments::tails::Tails;
 use crate::metrics::Metric;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::rooms::Rooms;
+use crate::runtime::{environments, hand_out, settle};
 
 /// Most functions that one process offers.
 const OFFERED_MAX: usize = 10_000;
@@ -190,7 +191,7 @@ impl RunnerRoom<'_> {
                 }
             }
         }
-        if has_given && !self.0.attempts_are_counted() {
+        if has_given && !environments::attempts_are_counted(self.0) {
             self.0.runners.by_client.values_mut().for_each(|runner| runner.answer.clear());
         }
     }
@@ -209,7 +210,7 @@ impl RunnerRoom<'_> {
     }
 
     fn give_to(&mut self, client: u64, token: Token, function: u32) {
-        let Some((work, handed)) = self.0.hand_out(token) else { return };
+        let Some((work, handed)) = hand_out::hand_out(self.0, token) else { return };
         let Some(runner) = self.0.runners.by_client.get_mut(&client) else { return };
         let begins = runner.answer.len();
         let is_put = assignment::put(&work, function, (handed.reads, handed.reports), &mut runner.answer);
@@ -268,7 +269,7 @@ impl RunnerRoom<'_> {
         for one in &settled {
             self.0.runners.given.remove(&one.token);
         }
-        self.0.settle_all(settled);
+        settle::settle_all(self.0, settled);
     }
 
     /// It runs nothing any more of what it was given.
@@ -286,7 +287,7 @@ impl RunnerRoom<'_> {
             self.0.runners.given.remove(&token);
         }
         for token in runner.out {
-            self.0.fail_attempt(token, &Fault::HungUp);
+            environments::fail_attempt(self.0, token, &Fault::HungUp);
         }
     }
 

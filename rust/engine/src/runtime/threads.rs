@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::base::lease::Lease;
 use crate::commit::read_jobs::ReadJob;
 use crate::observe::operator_events::OperatorEvent;
+use crate::runtime::commits;
 use crate::runtime::engine::Shared;
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::store::port::{Found, Reader, Store, StoreError, Ticket, Unit};
@@ -137,7 +138,7 @@ pub(crate) fn read(shared: &Arc<Shared>, mut reader: Box<dyn Reader>) {
         let mut inner = shared.enter();
         inner.reads_under_way = reads.under_way.len();
         for job in reads.ended.drain(..) {
-            inner.state.fetched(job);
+            commits::fetched(&mut inner.state, job);
         }
         shared.leave(inner);
     }

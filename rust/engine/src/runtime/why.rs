@@ -1,6 +1,7 @@
 //! `why`: the life of one request, one message or one record, as far as it is remembered and as it stands in the store.
 
 use forebay_core::sequence;
+use forebay_core::stream::status;
 use serde::Serialize;
 use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Value};
@@ -17,7 +18,9 @@ use crate::failures::requests::shown;
 use crate::gateways::requests::short_id;
 use crate::payload::failure_key::{FailureKey, Part};
 use crate::runtime::rooms::Rooms;
+use crate::sources::invocation::results;
 use crate::sources::invocation::Events;
+use crate::sources::queue::peek;
 use crate::sources::queue::{Life, Quest};
 use crate::store::chunk::Chunk;
 use crate::store::port::{ShardId, StoreError, Table};
@@ -79,216 +82,213 @@ type Cursor = (Table, Option<Vec<u8>>);
 /// Bytes of a quest in a cursor.
 const QUEST: usize = 28;
 
-impl Rooms {
-    pub(crate) fn why(&mut self, why: Why) -> Result<Done, EngineError> {
-        let Some(subject) = Subject::of(&why.id) else {
-            return Err(EngineError::Invalid(format!(
-                "{:?} is not a request id, message id or sequence number: take what invoke_async, send or put gave, or the id in an API's \
-                 answer",
-                why.id
-            )));
-        };
-        let (life, cursor) = match &why.cursor {
-            None => self.life_of(subject)?,
-            Some(text) => {
-                let at =
-                    parse_cursor(text).ok_or_else(|| EngineError::Invalid("cursor: take it from an answer".into()))?;
-                self.look_on(subject, at)?
-            }
-        };
-        let mut facts = life.facts;
-        facts.sort_by_key(|fact| fact["at_ms"].as_u64());
-        let cursor = cursor.map(|(table, after)| cursor_text(table, after.as_deref().unwrap_or_default()));
-        Ok(Done::at_once(why::Life {
-            id: why.id,
-            facts,
-            running: life.is_running,
-            kept: life.kept,
-            cursor,
-            remembered_since_ms: self.ctx.observe.history.batches.since_ms(self.ctx.observe.history.began_ms),
-        }))
-    }
+pub(crate) fn why(rooms: &mut Rooms, why: Why) -> Result<Done, EngineError> {
+    let Some(subject) = Subject::of(&why.id) else {
+        return Err(EngineError::Invalid(format!(
+            "{:?} is not a request id, message id or sequence number: take what invoke_async, send or put gave, or the id in an API's \
+             answer",
+            why.id
+        )));
+    };
+    let (life, cursor) = match &why.cursor {
+        None => life_of(rooms, subject)?,
+        Some(text) => {
+            let at = parse_cursor(text).ok_or_else(|| EngineError::Invalid("cursor: take it from an answer".into()))?;
+            look_on(rooms, subject, at)?
+        }
+    };
+    let mut facts = life.facts;
+    facts.sort_by_key(|fact| fact["at_ms"].as_u64());
+    let cursor = cursor.map(|(table, after)| cursor_text(table, after.as_deref().unwrap_or_default()));
+    Ok(Done::at_once(why::Life {
+        id: why.id,
+        facts,
+        running: life.is_running,
+        kept: life.kept,
+        cursor,
+        remembered_since_ms: rooms.ctx.observe.history.batches.since_ms(rooms.ctx.observe.history.began_ms),
+    }))
+}
 
-    /// What is known without looking through the store, and where to look then.
-    fn life_of(&mut self, subject: Subject) -> Result<(Life, Option<Cursor>), StoreError> {
-        let mut life = Life::default();
-        match subject {
-            Subject::ApiRequest(id) => {
-                self.tell_api_request(id, &mut life);
-                Ok((life, None))
-            }
-            Subject::Uuid(id) => {
-                let known = self.ctx.observe.history.of(id);
-                let name = |queue: u64| self.events.queues.get(&queue).map(Events::name).unwrap_or_default();
-                life.facts = self.ctx.observe.history.routes.of(id);
-                life.facts.extend(self.gateways.calls.of(id));
-                self.tell_api_request(id, &mut life);
-                life.facts.extend(self.ctx.observe.history.publications.of(id));
-                life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
-                life.is_running |= self.dispatch.hops_running.contains_key(&id);
-                life.kept.extend(self.events().kept_result(id)?.as_ref().and_then(of_result));
-                let message = self.queues().message_life(id)?;
-                let is_message = !message.facts.is_empty() || !message.kept.is_empty();
-                let quests: Vec<Quest> = message.search.into_iter().collect();
+/// What is known without looking through the store, and where to look then.
+fn life_of(rooms: &mut Rooms, subject: Subject) -> Result<(Life, Option<Cursor>), StoreError> {
+    let mut life = Life::default();
+    match subject {
+        Subject::ApiRequest(id) => {
+            tell_api_request(rooms, id, &mut life);
+            Ok((life, None))
+        }
+        Subject::Uuid(id) => {
+            let known = rooms.ctx.observe.history.of(id);
+            let name = |queue: u64| rooms.events.queues.get(&queue).map(Events::name).unwrap_or_default();
+            life.facts = rooms.ctx.observe.history.routes.of(id);
+            life.facts.extend(rooms.gateways.calls.of(id));
+            tell_api_request(rooms, id, &mut life);
+            life.facts.extend(rooms.ctx.observe.history.publications.of(id));
+            life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
+            life.is_running |= rooms.dispatch.hops_running.contains_key(&id);
+            life.kept.extend(results::kept_result(&mut rooms.events(), id)?.as_ref().and_then(of_result));
+            let message = peek::message_life(&mut rooms.queues(), id)?;
+            let is_message = !message.facts.is_empty() || !message.kept.is_empty();
+            let quests: Vec<Quest> = message.search.into_iter().collect();
+            life.add(message);
+            let rows = (!is_message).then_some((Table::Event, None));
+            Ok((life, quest_cursor(&quests).or(rows)))
+        }
+        Subject::Sequence(number, (index, position)) => {
+            let mut quests = Vec::new();
+            for message in peek::sequenced_lives(&mut rooms.queues(), number)? {
+                quests.extend(message.search);
                 life.add(message);
-                let rows = (!is_message).then_some((Table::Event, None));
-                Ok((life, quest_cursor(&quests).or(rows)))
             }
-            Subject::Sequence(number, (index, position)) => {
-                let mut quests = Vec::new();
-                for message in self.queues().sequenced_lives(number)? {
-                    quests.extend(message.search);
-                    life.add(message);
+            for id in 0..rooms.streams.shards.len() {
+                let is_ours = |shard: &crate::sources::stream::shards::Shard| {
+                    shard.row.index == index && position < shard.durable
+                };
+                if rooms.streams.shards[id].as_ref().is_some_and(is_ours) {
+                    let record = record_life(rooms, id as ShardId, position)?;
+                    life.add(record);
                 }
-                for id in 0..self.streams.shards.len() {
-                    let is_ours = |shard: &crate::sources::stream::shards::Shard| {
-                        shard.row.index == index && position < shard.durable
-                    };
-                    if self.streams.shards[id].as_ref().is_some_and(is_ours) {
-                        let record = self.record_life(id as ShardId, position)?;
-                        life.add(record);
-                    }
-                }
-                Ok((life, quest_cursor(&quests).or(Some((Table::Failure, None)))))
             }
+            Ok((life, quest_cursor(&quests).or(Some((Table::Failure, None)))))
         }
     }
+}
 
-    /// What is remembered of a request to an API, and whether an attempt that it has led to runs on.
-    fn tell_api_request(&self, id: u128, life: &mut Life) {
-        let requests = &self.gateways.requests;
-        life.facts.extend(requests.of(id));
-        life.is_running |= requests.attempts_of(id).into_iter().any(|attempt| self.dispatch.attempts.has_open(attempt));
+/// What is remembered of a request to an API, and whether an attempt that it has led to runs on.
+fn tell_api_request(rooms: &Rooms, id: u128, life: &mut Life) {
+    let requests = &rooms.gateways.requests;
+    life.facts.extend(requests.of(id));
+    life.is_running |= requests.attempts_of(id).into_iter().any(|attempt| rooms.dispatch.attempts.has_open(attempt));
+}
+
+/// Look on for the first of some messages.
+fn quest(rooms: &mut Rooms, subject: Subject, mut quests: Vec<Quest>) -> Result<(Life, Option<Cursor>), StoreError> {
+    let Some(first) = quests.pop() else { return Ok((Life::default(), None)) };
+    let (life, next) = peek::search_message(&mut rooms.queues(), first)?;
+    quests.extend(next);
+    // Records of streams may have the sequence number, too.
+    let rows = matches!(subject, Subject::Sequence(..)).then_some((Table::Failure, None));
+    Ok((life, quest_cursor(&quests).or(rows)))
+}
+
+/// The life of a record: put, attempts of each mapping, and how it stands with them.
+fn record_life(rooms: &mut Rooms, id: ShardId, position: u64) -> Result<Life, StoreError> {
+    let mut life = Life::default();
+    let chunk = rooms.ctx.commit.reader.chunks(id, position, 1)?.into_iter().next();
+    let chunk = chunk.filter(|chunk| (chunk.first()..chunk.end()).contains(&position));
+    let Some(shard) = rooms.streams.shards[id as usize].as_ref() else { return Ok(life) };
+    let (stream, shard_id) = (shard.row.stream.clone(), sequence::shard_id(shard.row.index));
+    let record = chunk.as_deref().map(|chunk: &Chunk| chunk.record(position));
+    let key_hash = record.map(|record| record.key_hash);
+    if let Some(record) = record.filter(|record| !record.lost) {
+        life.facts.push(json!({
+            "at_ms": record.arrival_ms, "what": "put", "stream": stream, "shard_id": shard_id,
+            "partition_key": record.key,
+        }));
     }
-
-    /// Look on for the first of some messages.
-    fn quest(&mut self, subject: Subject, mut quests: Vec<Quest>) -> Result<(Life, Option<Cursor>), StoreError> {
-        let Some(first) = quests.pop() else { return Ok((Life::default(), None)) };
-        let (life, next) = self.queues().search_message(first)?;
-        quests.extend(next);
-        // Records of streams may have the sequence number, too.
-        let rows = matches!(subject, Subject::Sequence(..)).then_some((Table::Failure, None));
-        Ok((life, quest_cursor(&quests).or(rows)))
-    }
-
-    /// The life of a record: put, attempts of each mapping, and how it stands with them.
-    fn record_life(&mut self, id: ShardId, position: u64) -> Result<Life, StoreError> {
-        let mut life = Life::default();
-        let chunk = self.ctx.commit.reader.chunks(id, position, 1)?.into_iter().next();
-        let chunk = chunk.filter(|chunk| (chunk.first()..chunk.end()).contains(&position));
-        let Some(shard) = self.streams.shards[id as usize].as_ref() else { return Ok(life) };
-        let (stream, shard_id) = (shard.row.stream.clone(), sequence::shard_id(shard.row.index));
-        let record = chunk.as_deref().map(|chunk: &Chunk| chunk.record(position));
-        let key_hash = record.map(|record| record.key_hash);
-        if let Some(record) = record.filter(|record| !record.lost) {
-            life.facts.push(json!({
-                "at_ms": record.arrival_ms, "what": "put", "stream": stream, "shard_id": shard_id,
-                "partition_key": record.key,
-            }));
+    let name = |mapping: u64| match rooms.streams.mappings.get(&mapping) {
+        Some(mapping) => mapping.row.function.clone(),
+        None => "(a mapping that was deleted)".into(),
+    };
+    let batches = &rooms.ctx.observe.history.batches;
+    life.facts.extend(batches.tries_of((id, position), key_hash, name));
+    for fact in batches.given_up_of(id, position) {
+        let (function, condition) = (name(fact.key.mapping), fact.condition);
+        life.facts.push(json!({
+            "at_ms": fact.at_ms, "what": "given up", "function": function, "condition": condition,
+            "failure": fact.key.text(),
+        }));
+        if let (Some(at_ms), Some(destination)) = (fact.told_ms, &fact.destination) {
+            life.facts.push(json!({"at_ms": at_ms, "what": "delivered", "destination": destination}));
         }
-        let name = |mapping: u64| match self.streams.mappings.get(&mapping) {
-            Some(mapping) => mapping.row.function.clone(),
-            None => "(a mapping that was deleted)".into(),
+    }
+    if record.is_some_and(|record| record.lost) {
+        // Mappings step over it.
+        life.keep(&json!({"where": "record", "stream": stream, "shard_id": shard_id, "state": "lost"}));
+        return Ok(life);
+    }
+    let readers = shard.pollers.iter().filter_map(|&poller| rooms.streams.pollers[poller].as_ref());
+    for poller in readers {
+        let mapping = poller.source.mapping;
+        let standing = key_hash.map(|hash| status::standing(&poller.machine, position, hash));
+        let state = match standing {
+            Some((_, state)) if state != "done" => state,
+            // Being passed says nothing of success: that is known of what is remembered alone.
+            _ => batches.verdict(mapping, (id, position), key_hash).unwrap_or("passed"),
         };
-        let batches = &self.ctx.observe.history.batches;
-        life.facts.extend(batches.tries_of((id, position), key_hash, name));
-        for fact in batches.given_up_of(id, position) {
-            let (function, condition) = (name(fact.key.mapping), fact.condition);
-            life.facts.push(json!({
-                "at_ms": fact.at_ms, "what": "given up", "function": function, "condition": condition,
-                "failure": fact.key.text(),
-            }));
-            if let (Some(at_ms), Some(destination)) = (fact.told_ms, &fact.destination) {
-                life.facts.push(json!({"at_ms": at_ms, "what": "delivered", "destination": destination}));
-            }
-        }
-        if record.is_some_and(|record| record.lost) {
-            // Mappings step over it.
-            life.keep(&json!({"where": "record", "stream": stream, "shard_id": shard_id, "state": "lost"}));
-            return Ok(life);
-        }
-        let readers = shard.pollers.iter().filter_map(|&poller| self.streams.pollers[poller].as_ref());
-        for poller in readers {
-            let mapping = poller.source.mapping;
-            let standing = key_hash.map(|hash| poller.machine.standing(position, hash));
-            let state = match standing {
-                Some((_, state)) if state != "done" => state,
-                // Being passed says nothing of success: that is known of what is remembered alone.
-                _ => batches.verdict(mapping, (id, position), key_hash).unwrap_or("passed"),
-            };
-            life.is_running |= state == "running";
-            life.keep(&json!({
-                "where": "record", "stream": stream, "shard_id": shard_id, "function": name(mapping),
-                "lane": standing.map(|(lane, _)| lane), "state": state, "is_in_stream": record.is_some(),
-                "on_failure": self.streams.mappings.get(&mapping).and_then(|mapping| mapping.row.settings.on_failure.as_deref()),
-            }));
-        }
-        Ok(life)
+        life.is_running |= state == "running";
+        life.keep(&json!({
+            "where": "record", "stream": stream, "shard_id": shard_id, "function": name(mapping),
+            "lane": standing.map(|(lane, _)| lane), "state": state, "is_in_stream": record.is_some(),
+            "on_failure": rooms.streams.mappings.get(&mapping).and_then(|mapping| mapping.row.settings.on_failure.as_deref()),
+        }));
     }
+    Ok(life)
+}
 
-    /// Look on through the store.
-    fn look_on(&mut self, subject: Subject, (table, after): Cursor) -> Result<(Life, Option<Cursor>), StoreError> {
-        let mut life = Life::default();
-        if table == Table::MessageKept {
-            return self.quest(subject, quests_of(&after.unwrap_or_default()));
+/// Look on through the store.
+fn look_on(rooms: &mut Rooms, subject: Subject, (table, after): Cursor) -> Result<(Life, Option<Cursor>), StoreError> {
+    let mut life = Life::default();
+    if table == Table::MessageKept {
+        return quest(rooms, subject, quests_of(&after.unwrap_or_default()));
+    }
+    let (mut after, mut seen) = (after, 0);
+    loop {
+        let (rows, all) = rooms.ctx.rows_after(table, &[], after.as_deref(), ROWS)?;
+        seen += rows.len();
+        life.kept.extend(rows.iter().filter_map(|(key, bytes)| row_about(rooms, table, key, bytes, subject)));
+        match rows.into_iter().next_back() {
+            Some((last, _)) if !all => after = Some(last),
+            _ if table == Table::Event => return Ok((life, Some((Table::Failure, None)))),
+            _ => return Ok((life, None)),
         }
-        let (mut after, mut seen) = (after, 0);
-        loop {
-            let (rows, all) = self.ctx.rows_after(table, &[], after.as_deref(), ROWS)?;
-            seen += rows.len();
-            life.kept.extend(rows.iter().filter_map(|(key, bytes)| self.row_about(table, key, bytes, subject)));
-            match rows.into_iter().next_back() {
-                Some((last, _)) if !all => after = Some(last),
-                _ if table == Table::Event => return Ok((life, Some((Table::Failure, None)))),
-                _ => return Ok((life, None)),
-            }
-            if seen >= ROWS_OF_A_CALL {
-                return Ok((life, Some((table, after))));
-            }
+        if seen >= ROWS_OF_A_CALL {
+            return Ok((life, Some((table, after))));
         }
     }
+}
 
-    /// A row as it tells of a subject; `None` if it is about another.
-    fn row_about(&self, table: Table, key: &[u8], bytes: &[u8], subject: Subject) -> Option<Box<RawValue>> {
-        match (table, subject) {
-            (Table::Event, Subject::Uuid(request)) => to_raw_value(&self.event_about(key, bytes, request)?).ok(),
-            (Table::Failure, Subject::Uuid(request)) => {
-                let (key, (row, payload)) = (FailureKey::parse(key)?, decode(bytes)?);
-                let ended = row.ended.as_ref().filter(|ended| ended.request == uuid_text(request))?;
-                let failure = shown(key, &row, payload, (&ended.function, None));
-                listed(&failure)
-            }
-            (Table::Failure, Subject::Sequence(_, (index, position))) => {
-                let key = FailureKey::parse(key)?;
-                let mapping = self.streams.mappings.get(&key.mapping)?;
-                let shard = self.streams.shards.get(key.shard as usize)?.as_ref()?;
-                if shard.row.index != index || key.first > position {
-                    return None;
-                }
-                let (row, payload) = decode(bytes)?;
-                let is_unread = key.part == Part::Unread && reach_of(&row.record) >= Some(position);
-                if !is_unread && row.positions.binary_search(&position).is_err() {
-                    return None;
-                }
-                let named = (mapping.row.function.as_str(), Some(mapping.row.stream.as_str()));
-                let failure = shown(key, &row, payload, named);
-                listed(&failure)
-            }
-            _ => None,
+/// A row as it tells of a subject; `None` if it is about another.
+fn row_about(rooms: &Rooms, table: Table, key: &[u8], bytes: &[u8], subject: Subject) -> Option<Box<RawValue>> {
+    match (table, subject) {
+        (Table::Event, Subject::Uuid(request)) => to_raw_value(&event_about(rooms, key, bytes, request)?).ok(),
+        (Table::Failure, Subject::Uuid(request)) => {
+            let (key, (row, payload)) = (FailureKey::parse(key)?, decode(bytes)?);
+            let ended = row.ended.as_ref().filter(|ended| ended.request == uuid_text(request))?;
+            let failure = shown(key, &row, payload, (&ended.function, None));
+            listed(&failure)
         }
+        (Table::Failure, Subject::Sequence(_, (index, position))) => {
+            let key = FailureKey::parse(key)?;
+            let mapping = rooms.streams.mappings.get(&key.mapping)?;
+            let shard = rooms.streams.shards.get(key.shard as usize)?.as_ref()?;
+            if shard.row.index != index || key.first > position {
+                return None;
+            }
+            let (row, payload) = decode(bytes)?;
+            let is_unread = key.part == Part::Unread && reach_of(&row.record) >= Some(position);
+            if !is_unread && row.positions.binary_search(&position).is_err() {
+                return None;
+            }
+            let named = (mapping.row.function.as_str(), Some(mapping.row.stream.as_str()));
+            let failure = shown(key, &row, payload, named);
+            listed(&failure)
+        }
+        _ => None,
     }
+}
 
-    fn event_about(&self, key: &[u8], bytes: &[u8], request: u128) -> Option<Value> {
-        let event = crate::payload::event::Event::decode(bytes).filter(|event| event.request == request)?;
-        let due = crate::payload::event::parse_key(key)?;
-        let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
-        let events = self.events.queues.get(&queue)?;
-        Some(json!({
-            "where": "queue", "function": events.name(), "due_ms": events.due_ms(due, &self.ctx.now),
-            "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
-            "deduplication_id": event.deduplication_id.as_deref(), "last_error": event.error.as_deref(),
-        }))
-    }
+fn event_about(rooms: &Rooms, key: &[u8], bytes: &[u8], request: u128) -> Option<Value> {
+    let event = crate::payload::event::Event::decode(bytes).filter(|event| event.request == request)?;
+    let due = crate::payload::event::parse_key(key)?;
+    let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
+    let events = rooms.events.queues.get(&queue)?;
+    Some(json!({
+        "where": "queue", "function": events.name(), "due_ms": events.due_ms(due, &rooms.ctx.now),
+        "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
+        "deduplication_id": event.deduplication_id.as_deref(), "last_error": event.error.as_deref(),
+    }))
 }
 
 /// The last position of records that retention dropped unread.

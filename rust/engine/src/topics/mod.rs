@@ -5,7 +5,7 @@
 //! lost on its way to a subscription, nor told to one of them alone.
 
 mod envelope;
-mod publish;
+pub(crate) mod publish;
 pub(crate) mod requests;
 pub(crate) mod row;
 #[cfg(test)]

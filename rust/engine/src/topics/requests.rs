@@ -10,6 +10,7 @@ use crate::commit::done::Done;
 use crate::dispatch::versions::check_unqualified;
 use crate::payload::endpoint::Endpoint;
 use crate::store::port::Table;
+use crate::topics::publish;
 use crate::topics::row::{SubscriptionRow, TopicRow, SUBSCRIPTIONS_MAX};
 use crate::topics::Topic;
 use crate::topics::TopicRoom;
@@ -18,7 +19,7 @@ impl TopicRoom<'_> {
     /// Answered when it is durable.
     pub(crate) fn topic_publish(&mut self, asked: Publish, waiter: Waiter) {
         let origin = Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
-        self.publish(&asked.name, &asked.publication, origin, waiter);
+        publish::publish(self, &asked.name, &asked.publication, origin, waiter);
     }
 
     pub(crate) fn topic_list(&mut self, _: Empty) -> Result<Done, EngineError> {

@@ -11,8 +11,10 @@ use crate::base::trace::{Carried, Origin};
 use crate::dispatch::attempts::{Settled, Task};
 use crate::payload::message::NewMessage;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::sources::queue::send;
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::StoreError;
+use crate::topics::publish;
 
 /// A topic with two queues and a function.
 fn published() -> TestEngine {
@@ -295,9 +297,9 @@ fn copies_that_waited_for_room_are_found_by_the_ids_that_they_have_then() {
     engine.engine.with(|state| {
         let ask = Waiter::Call(Box::new(|answer| assert!(answer.is_err())));
         let refused = NewMessage { body: "refused".into(), ..NewMessage::default() };
-        state.queues().send_messages("q2", &[refused], Origin::default(), ask);
+        send::send_messages(&mut state.queues(), "q2", &[refused], Origin::default(), ask);
         let publication = Publication { message: "waits".into(), ..Publication::default() };
-        state.topics().tell_topic("t", &publication, Carried::default(), Vec::new()).unwrap();
+        publish::tell_topic(&mut state.topics(), "t", &publication, Carried::default(), Vec::new()).unwrap();
     });
     engine.advance(SECOND);
     engine.store.mend();

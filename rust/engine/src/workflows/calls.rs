@@ -14,8 +14,11 @@ use crate::api::workflow::Kind;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::trace::Carried;
+use crate::buses::{put, schemas};
 use crate::payload::message::{Attribute, NewMessage};
+use crate::sources::queue::send;
 use crate::sources::stream::shards::check_record;
+use crate::topics::publish;
 use crate::workflows::parameters::{refuse_unknown, store_call, unnamed, Given, Written};
 use crate::workflows::requests::TYPE_NOT_SUPPORTED;
 use crate::workflows::row::{CallKind, OpenCall, Parent, RunId};
@@ -159,9 +162,9 @@ impl WorkflowRoom<'_> {
         };
         let queue = self.below.queues.queue_id(name).map_err(|error| fault(&error))?;
         let mut queues = self.below.queues();
-        let outgoing = queues.accept_part(queue, &message, carried).map_err(|error| fault(&error))?;
+        let outgoing = send::accept_part(&mut queues, queue, &message, carried).map_err(|error| fault(&error))?;
         let id = outgoing.id();
-        queues.queue_outgoing(queue, outgoing);
+        send::queue_outgoing(&mut queues, queue, outgoing);
         Ok(json!({"MessageId": uuid_text(id), "MD5OfMessageBody": crate::payload::message::md5_text(&message.body)}))
     }
 
@@ -181,7 +184,7 @@ impl WorkflowRoom<'_> {
         };
         let (subject, group_id) = (given.text("Subject"), given.text("MessageGroupId"));
         let publication = Publication { subject, group_id, attributes: attributes(given), ..publication };
-        let published = self.below.topics().publish_part(name, &publication, carried);
+        let published = publish::publish_part(&mut self.below.topics(), name, &publication, carried);
         let id = published.map_err(|error| failure("Sns", "NotFoundException", &error))?;
         Ok(json!({"MessageId": uuid_text(id)}))
     }
@@ -201,7 +204,13 @@ impl WorkflowRoom<'_> {
         let fault = |error: EngineError| failure("Kinesis", "ResourceNotFoundException", &error);
         check_record(&key, data.as_bytes()).map_err(fault)?;
         let record = [(key.as_str(), data.as_bytes())];
-        let numbers = self.below.streams().accept_all(stream, record.into_iter(), carried.trace).map_err(fault)?;
+        let numbers = crate::sources::stream::put::accept_all(
+            &mut self.below.streams(),
+            stream,
+            record.into_iter(),
+            carried.trace,
+        )
+        .map_err(fault)?;
         let number = numbers.first().copied().unwrap_or_default().to_string();
         let shard = sequence::parse(&number).map_or_else(String::new, |(index, _)| sequence::shard_id(index));
         Ok(json!({"SequenceNumber": number, "ShardId": shard}))
@@ -230,7 +239,9 @@ impl WorkflowRoom<'_> {
                 .buses
                 .check_bus(&bus)
                 .map_err(|error| failure("EventBridge", "ResourceNotFoundException", &error))?;
-            if let Err(EntryResult::Refused { error_code, error_message }) = self.below.check_event(&bus, &entry) {
+            if let Err(EntryResult::Refused { error_code, error_message }) =
+                schemas::check_event(&mut self.below, &bus, &entry)
+            {
                 return Err(ErrorDetails::new(
                     "EventBridge.FailedEntry",
                     Some(format!("{error_code}: {error_message}")),
@@ -238,7 +249,9 @@ impl WorkflowRoom<'_> {
             }
             entries.push((bus, entry));
         }
-        let put = entries.iter().map(|(bus, entry)| json!({"EventId": self.below.accept_event(bus, entry, carried)}));
+        let put = entries
+            .iter()
+            .map(|(bus, entry)| json!({"EventId": put::accept_event(&mut self.below, bus, entry, carried)}));
         Ok(json!({"Entries": put.collect::<Vec<_>>(), "FailedEntryCount": 0}))
     }
 

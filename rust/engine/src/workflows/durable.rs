@@ -183,7 +183,8 @@ fn invoke_chained(room: &mut WorkflowRoom<'_>, (id, task): (RunId, TaskId), invo
     let refused = |kind: &str, text: String| json!({"ErrorType": kind, "ErrorMessage": text});
     if !room.workflows.durable_functions.contains(unqualified) {
         let mut dispatch = DispatchRoom { ctx: room.below.ctx, dispatch: room.below.dispatch };
-        dispatch.address(name).map_err(|error| refused("ResourceNotFoundException", error.to_string()))?;
+        crate::dispatch::versions::address(&mut dispatch, name)
+            .map_err(|error| refused("ResourceNotFoundException", error.to_string()))?;
         let kind = CallKind::Chained { task, operation, child: None };
         room.call_later(id, call, &function, payload.into(), kind);
         return Ok(());

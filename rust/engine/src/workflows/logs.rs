@@ -12,6 +12,7 @@ use crate::ctx::Ctx;
 use crate::dispatch::attempts::HandlerId;
 use crate::observe::history::RequestEvent;
 use crate::observe::operator_events::OperatorEvent;
+use crate::sources::stream::put;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{MachineRow, RunId};
 use crate::workflows::{Run, WorkflowRoom};
@@ -54,7 +55,7 @@ pub(super) fn log_events(room: &mut WorkflowRoom<'_>, id: RunId, events: &[Event
     let is_in_memory = run.memory.is_some();
     let entries = records.iter().map(|record| (key.as_str(), record.as_slice()));
     // As on AWS, an execution does not care for its log: the group may have been deleted meanwhile.
-    let is_put = room.below.streams().accept_all(&name, entries, None).is_ok();
+    let is_put = put::accept_all(&mut room.below.streams(), &name, entries, None).is_ok();
     if is_put && is_in_memory {
         room.below.ctx.commit.pending.urgent = true;
     }

@@ -16,6 +16,7 @@ use crate::api::workflow::DeclareIntegrations;
 use crate::api::Empty;
 use crate::base::ids::uuid_text;
 use crate::base::trace::Carried;
+use crate::buses::deliver;
 use crate::commit::done::Done;
 use crate::store::format::keys::STORE;
 use crate::store::port::Table;
@@ -206,7 +207,7 @@ pub(super) fn stop_job(room: &mut WorkflowRoom<'_>, call: &OpenCall) {
     let asked: Value = serde_json::from_str(call.payload.as_str()).unwrap_or_default();
     let payload = json!({"stop": asked["poll"]}).to_string();
     room.below.events().event_queue_of(FUNCTION);
-    if let Err(error) = room.below.invoke(FUNCTION, &payload, Carried { hops: 0, trace: None }) {
+    if let Err(error) = deliver::invoke(&mut room.below, FUNCTION, &payload, Carried { hops: 0, trace: None }) {
         room.below.ctx.notice(
             crate::observe::operator_events::OperatorEvent::JobNotStopped,
             FUNCTION,

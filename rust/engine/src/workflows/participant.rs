@@ -16,12 +16,12 @@ use crate::commit::done::json;
 use crate::commit::pending::{Pending, Unwritten, FULL_NS};
 use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::{InFlight, JournalSlot};
-use crate::dispatch::attempts::{Attempt, HandlerId, Task, Token};
+use crate::dispatch::attempts::{self, Attempt, HandlerId, Task, Token};
 use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
-use crate::dispatch::versions::split;
+use crate::dispatch::versions::{self, split};
 use crate::dispatch::waiters::SourceId;
-use crate::dispatch::{Dispatch, DispatchRoom};
+use crate::dispatch::{answers, Dispatch, DispatchRoom};
 use crate::failures::Failures;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::event::Qualifier;
@@ -158,7 +158,7 @@ impl<'a> WorkflowParticipant<'a> {
             return self.call_failed(run, task, ErrorDetails::new("Lambda.Unknown", Some(cause)));
         }
         let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
-        match dispatch.address(&function) {
+        match versions::address(&mut dispatch, &function) {
             Ok((handler, qualifier)) => {
                 let event = if kind == CallKind::Durable {
                     durable::durable_event(self, run, task)
@@ -173,7 +173,7 @@ impl<'a> WorkflowParticipant<'a> {
                 let crashes = suspect.unwrap_or(0);
                 let job = TaskJob { run, task, payload, qualifier, crashes, submits, may_wait, trace };
                 // What ran when the process died runs alone, so that it is seen which call it was.
-                let token = dispatch.ready(Attempt::new(handler, job, 1), suspect.is_some());
+                let token = attempts::ready(&mut dispatch, Attempt::new(handler, job, 1), suspect.is_some());
                 self.workflows.attempts.insert((run, task), token);
             }
             Err(_) if !is_new || self.has_run(run, task) => {
@@ -366,7 +366,7 @@ impl Participant for WorkflowParticipant<'_> {
         let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
         let (handler, request) = (attempt.handler, attempt.request);
         let Some(&TaskJob { run, task, .. }) = attempt.job.get::<TaskJob>() else { return };
-        let (_, body) = self.dispatch.timeout_error(handler, request);
+        let (_, body) = answers::timeout_error(self.dispatch, handler, request);
         logs::note_failed_call(self, run, (handler, request), Some(body.as_bytes()));
         let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task));
         // A durable function is tried again, and a job is asked about again, when it has really ended: two must not run at once.

@@ -13,6 +13,7 @@ use crate::api::workflow::Kind;
 use crate::base::error::EngineError;
 use crate::base::limits::WorkflowLimits;
 use crate::commit::starts::full_bucket;
+use crate::dispatch::permits;
 use crate::dispatch::DispatchRoom;
 use crate::workflows::durable::Told;
 use crate::workflows::outside::Brings;
@@ -92,8 +93,8 @@ pub(super) fn next(room: &mut WorkflowRoom<'_>) -> Option<Happened> {
                 let next = throttles.waiting.pop_front();
                 throttles.bytes -= next.as_ref().map_or(0, answer_bytes);
                 // Not for each answer that goes on: all that stood aside is in line anew.
-                if throttles.bytes <= ANSWER_BYTES_MAX / 2 && room.below.dispatch.is_crowded() {
-                    line(room).set_crowded(false);
+                if throttles.bytes <= ANSWER_BYTES_MAX / 2 && permits::is_crowded(room.below.dispatch) {
+                    permits::set_crowded(&mut line(room), false);
                 }
                 return next;
             }
@@ -129,8 +130,8 @@ pub(super) fn admit(room: &mut WorkflowRoom<'_>, happened: Happened) -> Option<H
     throttles.bytes += answer_bytes(&happened);
     let is_crowded = throttles.bytes >= ANSWER_BYTES_MAX;
     throttles.waiting.push_back(happened);
-    if is_crowded && !room.below.dispatch.is_crowded() {
-        line(room).set_crowded(true);
+    if is_crowded && !permits::is_crowded(room.below.dispatch) {
+        permits::set_crowded(&mut line(room), true);
     }
     None
 }

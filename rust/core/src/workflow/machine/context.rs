@@ -55,64 +55,53 @@ impl Identity {
     }
 }
 
-impl Execution {
-    /// Share what was written several times: a frame often has the execution's own input.
-    pub fn share_input(&mut self) {
-        for frame in self.frames.values_mut() {
-            if frame.input.text() == self.input.text() {
-                frame.input = self.input.clone();
-            }
-        }
-    }
+/// The context object of a frame, or `null` where its state cannot ask for it.
+pub(super) fn context(execution: &Execution, turn: &Turn<'_>, frame: &Frame, token: Option<&str>) -> Value {
+    context_of_item(execution, turn, frame, token, frame.item.as_ref())
+}
 
-    /// The context object of a frame, or `null` where its state cannot ask for it.
-    pub(super) fn context(&self, turn: &Turn<'_>, frame: &Frame, token: Option<&str>) -> Value {
-        self.context_of_item(turn, frame, token, frame.item.as_ref())
+/// The same, for an item that has no frame yet.
+pub(super) fn context_of_item(
+    execution: &Execution,
+    turn: &Turn<'_>,
+    frame: &Frame,
+    token: Option<&str>,
+    item: Option<&Item>,
+) -> Value {
+    let state = turn.definition.state(frame.state);
+    if !state.reads_context {
+        return Value::Null;
     }
-
-    /// The same, for an item that has no frame yet.
-    pub(super) fn context_of_item(
-        &self,
-        turn: &Turn<'_>,
-        frame: &Frame,
-        token: Option<&str>,
-        item: Option<&Item>,
-    ) -> Value {
-        let state = turn.definition.state(frame.state);
-        if !state.reads_context {
-            return Value::Null;
-        }
-        if let Some(context) = turn.inspection.as_ref().and_then(|inspection| inspection.context.as_ref()) {
-            return context.clone();
-        }
-        let identity = &self.identity;
-        let mut execution = Map::new();
-        execution.insert("Id".into(), identity.execution_arn.as_str().into());
-        execution.insert("Input".into(), self.input.value().clone());
-        execution.insert("StartTime".into(), iso(self.started_ms).into());
-        execution.insert("Name".into(), identity.execution_name.as_str().into());
-        execution.insert("RoleArn".into(), identity.role_arn.as_str().into());
-        if identity.machine_type == MachineType::Standard {
-            execution.insert("RedriveCount".into(), self.redrive_count.into());
-            if self.redrive_count > 0 {
-                execution.insert("RedriveTime".into(), iso(self.redriven_ms).into());
-            }
-        }
-        let mut context = Map::new();
-        context.insert("Execution".into(), execution.into());
-        context.insert("StateMachine".into(), json!({"Id": identity.machine_arn, "Name": identity.machine_name}));
-        let mut about = json!({"Name": state.name, "EnteredTime": iso(frame.entered_ms)});
-        // States that cannot be retried have no count.
-        if matches!(state.kind, StateKind::Task | StateKind::Parallel | StateKind::Map) {
-            about["RetryCount"] = frame.retry_count.into();
-        }
-        context.insert("State".into(), about);
-        if let Some(item) = item {
-            context.insert("Map".into(), json!({"Item": item.context()}));
-        }
-        if let Some(token) = token {
-            context.insert("Task".into(), json!({"Token": token}));
-        }
-        Value::Object(context)
+    if let Some(context) = turn.inspection.as_ref().and_then(|inspection| inspection.context.as_ref()) {
+        return context.clone();
     }
+    let identity = &execution.identity;
+    let mut about = Map::new();
+    about.insert("Id".into(), identity.execution_arn.as_str().into());
+    about.insert("Input".into(), execution.input.value().clone());
+    about.insert("StartTime".into(), iso(execution.started_ms).into());
+    about.insert("Name".into(), identity.execution_name.as_str().into());
+    about.insert("RoleArn".into(), identity.role_arn.as_str().into());
+    if identity.machine_type == MachineType::Standard {
+        about.insert("RedriveCount".into(), execution.redrive_count.into());
+        if execution.redrive_count > 0 {
+            about.insert("RedriveTime".into(), iso(execution.redriven_ms).into());
+        }
+    }
+    let mut context = Map::new();
+    context.insert("Execution".into(), about.into());
+    context.insert("StateMachine".into(), json!({"Id": identity.machine_arn, "Name": identity.machine_name}));
+    let mut entered = json!({"Name": state.name, "EnteredTime": iso(frame.entered_ms)});
+    // States that cannot be retried have no count.
+    if matches!(state.kind, StateKind::Task | StateKind::Parallel | StateKind::Map) {
+        entered["RetryCount"] = frame.retry_count.into();
+    }
+    context.insert("State".into(), entered);
+    if let Some(item) = item {
+        context.insert("Map".into(), json!({"Item": item.context()}));
+    }
+    if let Some(token) = token {
+        context.insert("Task".into(), json!({"Token": token}));
+    }
+    Value::Object(context)
 }

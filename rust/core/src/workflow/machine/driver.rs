@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::failure::HEARTBEAT_TIMEOUT;
 use super::{
-    Call, Command, Data, ErrorDetails, Event, Execution, Fact, FrameId, Identity, Outcome, ReadRequest, Refused,
+    task, Call, Command, Data, ErrorDetails, Event, Execution, Fact, FrameId, Identity, Outcome, ReadRequest, Refused,
     RunKey, TaskId, WriteRequest,
 };
 use crate::workflow::budget::Budget;
@@ -312,7 +312,7 @@ impl Play {
 
     fn beat(&mut self, task: TaskId) {
         if let Some(&until_ms) = self.beats.get(&task) {
-            self.execution.beats_until(task, until_ms);
+            task::beats_until(&mut self.execution, task, until_ms);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::frame::{Frame, FrameId, Step};
 use super::history::EventKind;
 use super::variables::Variables;
-use super::{nothing, Execution, Text, Turn};
+use super::{children, context, nothing, Execution, Text, Turn};
 use crate::workflow::definition::{Choice, FailBody, Io, PathField, PathIo, ResultPath, State, StateIndex, StateKind};
 use crate::workflow::path::{Path, ReferencePath};
 use crate::workflow::query::{Documents, Operand, Payload};
@@ -42,202 +42,225 @@ impl Exit<'_> {
     }
 }
 
-impl Execution {
-    pub(super) fn pass(&mut self, turn: &mut Turn<'_>, id: FrameId, result: Option<&Value>) -> Result<(), Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
-        if matches!(turn.definition.state(frame.state).io, Io::Jsonata(_)) {
-            return self.exit(turn, id, Exit::passing_on());
+pub(super) fn pass(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    result: Option<&Value>,
+) -> Result<(), Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(()) };
+    if matches!(turn.definition.state(frame.state).io, Io::Jsonata(_)) {
+        return exit_state(execution, turn, id, Exit::passing_on());
+    }
+    let result = match result {
+        // A fixed result needs no input.
+        Some(result) => {
+            turn.inspect("result", result);
+            result.clone()
         }
-        let result = match result {
-            // A fixed result needs no input.
-            Some(result) => {
-                turn.inspect("result", result);
-                result.clone()
-            }
-            None if turn.inspection.is_none() && passes_on(turn.definition.state(frame.state)) => {
-                return self.exit(turn, id, Exit::passing_on());
-            }
-            None => self.arguments(turn, id, None)?,
-        };
-        self.exit(turn, id, Exit::with(result))
-    }
-
-    pub(super) fn succeed(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
-        if turn.inspection.is_some() {
-            self.inspect_input(turn, id)?;
+        None if turn.inspection.is_none() && passes_on(turn.definition.state(frame.state)) => {
+            return exit_state(execution, turn, id, Exit::passing_on());
         }
-        self.exit(turn, id, Exit::passing_on())
-    }
+        None => arguments(execution, turn, id, None)?,
+    };
+    exit_state(execution, turn, id, Exit::with(result))
+}
 
-    pub(super) fn choose(&mut self, turn: &mut Turn<'_>, id: FrameId, choice: &Choice) -> Result<(), Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
-        let state = turn.definition.state(frame.state);
-        let context = self.context(turn, frame, None);
-        let effective = turn.effective_input(state, frame, &context)?;
-        let documents = Documents {
-            root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-        };
-        let exit = match choice.rules.choose(&documents, turn.entropy)? {
-            Some(index) => {
-                let target = &choice.targets[index];
-                ChoiceExit { next: target.next, output: target.output.as_ref(), assign: target.assign.as_ref() }
-            }
-            None => {
-                let Some(next) = choice.default else {
-                    // AWS fails with this instead of States.NoChoiceMatched, which its language defines.
-                    let cause = "Failed to transition out of the state. The state does not point to a next state.";
-                    return Err(EvaluationError::runtime(cause).into());
-                };
-                let output = match &state.io {
-                    Io::Jsonata(io) => io.output.as_ref(),
-                    Io::JsonPath(_) => None,
-                };
-                ChoiceExit { next, output, assign: state.assign.as_ref() }
-            }
-        };
-        drop(context);
-        self.exit(turn, id, Exit { result: None, choice: Some(exit) })
+pub(super) fn succeed(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+    if turn.inspection.is_some() {
+        inspect_input(execution, turn, id)?;
     }
+    exit_state(execution, turn, id, Exit::passing_on())
+}
 
-    pub(super) fn fail_state(&mut self, turn: &mut Turn<'_>, id: FrameId, fail: &FailBody) -> Result<(), Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
-        let is_path = matches!(turn.definition.state(frame.state).io, Io::JsonPath(_));
-        let context = self.context(turn, frame, None);
-        if is_path {
-            turn.inspect("afterInputPath", frame.input.value());
+pub(super) fn choose(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    choice: &Choice,
+) -> Result<(), Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(()) };
+    let state = turn.definition.state(frame.state);
+    let context = context::context(execution, turn, frame, None);
+    let effective = turn.effective_input(state, frame, &context)?;
+    let documents = Documents {
+        root: &effective,
+        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+    };
+    let exit = match choice.rules.choose(&documents, turn.entropy)? {
+        Some(index) => {
+            let target = &choice.targets[index];
+            ChoiceExit { next: target.next, output: target.output.as_ref(), assign: target.assign.as_ref() }
         }
-        let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget);
-        let mut text = |operand: Option<&Operand>, field: &str| match operand {
-            Some(operand) => operand.text(field, &documents, turn.entropy).map(Some),
-            None => Ok(None),
-        };
-        let (error, cause) = (text(fail.error.as_ref(), "Error")?, text(fail.cause.as_ref(), "Cause")?);
-        Err(Failure::of_state(super::ErrorDetails { error, cause }))
-    }
+        None => {
+            let Some(next) = choice.default else {
+                // AWS fails with this instead of States.NoChoiceMatched, which its language defines.
+                let cause = "Failed to transition out of the state. The state does not point to a next state.";
+                return Err(EvaluationError::runtime(cause).into());
+            };
+            let output = match &state.io {
+                Io::Jsonata(io) => io.output.as_ref(),
+                Io::JsonPath(_) => None,
+            };
+            ChoiceExit { next, output, assign: state.assign.as_ref() }
+        }
+    };
+    drop(context);
+    exit_state(execution, turn, id, Exit { result: None, choice: Some(exit) })
+}
 
-    /// Show a JSONPath state's input behind `InputPath` to `TestState`.
-    fn inspect_input(&self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
-        let state = turn.definition.state(frame.state);
-        let context = self.context(turn, frame, None);
-        turn.effective_input(state, frame, &context)?;
-        Ok(())
+pub(super) fn fail_state(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    fail: &FailBody,
+) -> Result<(), Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(()) };
+    let is_path = matches!(turn.definition.state(frame.state).io, Io::JsonPath(_));
+    let context = context::context(execution, turn, frame, None);
+    if is_path {
+        turn.inspect("afterInputPath", frame.input.value());
     }
+    let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget);
+    let mut text = |operand: Option<&Operand>, field: &str| match operand {
+        Some(operand) => operand.text(field, &documents, turn.entropy).map(Some),
+        None => Ok(None),
+    };
+    let (error, cause) = (text(fail.error.as_ref(), "Error")?, text(fail.cause.as_ref(), "Cause")?);
+    Err(Failure::of_state(super::ErrorDetails { error, cause }))
+}
 
-    /// What a state's work is given: its input behind `InputPath` and `Parameters`, or `Arguments`.
-    pub(super) fn arguments(&self, turn: &mut Turn<'_>, id: FrameId, token: Option<&str>) -> Result<Value, Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(Value::Null) };
-        let state = turn.definition.state(frame.state);
-        let context = self.context(turn, frame, token);
-        let input = frame.input.value();
-        match &state.io {
-            Io::JsonPath(io) => {
-                let effective = turn.effective_input(state, frame, &context)?;
-                // A Map's Parameters are the old name of its ItemSelector.
-                let parameters = io.parameters.as_ref().filter(|_| state.kind != StateKind::Map);
-                let Some(parameters) = parameters else {
-                    if state.kind != StateKind::Map {
-                        turn.inspect("afterParameters", &effective);
-                    }
-                    return Ok(effective.into_owned());
-                };
-                let documents = Documents {
-                    root: &effective,
-                    ..Documents::of_input(input, &context, &frame.variables, turn.now_ms, turn.budget)
-                };
-                let value = parameters.evaluate(&documents, turn.entropy)?;
-                turn.inspect("afterParameters", &value);
-                Ok(value)
-            }
-            Io::Jsonata(io) => {
-                let Some(arguments) = &io.arguments else { return Ok(input.clone()) };
-                let documents = Documents::of_input(input, &context, &frame.variables, turn.now_ms, turn.budget);
-                let value = arguments.evaluate(&documents, turn.entropy)?;
-                turn.inspect("afterArguments", &value);
-                Ok(value)
-            }
+/// Show a JSONPath state's input behind `InputPath` to `TestState`.
+fn inspect_input(execution: &Execution, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(()) };
+    let state = turn.definition.state(frame.state);
+    let context = context::context(execution, turn, frame, None);
+    turn.effective_input(state, frame, &context)?;
+    Ok(())
+}
+
+/// What a state's work is given: its input behind `InputPath` and `Parameters`, or `Arguments`.
+pub(super) fn arguments(
+    execution: &Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    token: Option<&str>,
+) -> Result<Value, Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(Value::Null) };
+    let state = turn.definition.state(frame.state);
+    let context = context::context(execution, turn, frame, token);
+    let input = frame.input.value();
+    match &state.io {
+        Io::JsonPath(io) => {
+            let effective = turn.effective_input(state, frame, &context)?;
+            // A Map's Parameters are the old name of its ItemSelector.
+            let parameters = io.parameters.as_ref().filter(|_| state.kind != StateKind::Map);
+            let Some(parameters) = parameters else {
+                if state.kind != StateKind::Map {
+                    turn.inspect("afterParameters", &effective);
+                }
+                return Ok(effective.into_owned());
+            };
+            let documents = Documents {
+                root: &effective,
+                ..Documents::of_input(input, &context, &frame.variables, turn.now_ms, turn.budget)
+            };
+            let value = parameters.evaluate(&documents, turn.entropy)?;
+            turn.inspect("afterParameters", &value);
+            Ok(value)
+        }
+        Io::Jsonata(io) => {
+            let Some(arguments) = &io.arguments else { return Ok(input.clone()) };
+            let documents = Documents::of_input(input, &context, &frame.variables, turn.now_ms, turn.budget);
+            let value = arguments.evaluate(&documents, turn.entropy)?;
+            turn.inspect("afterArguments", &value);
+            Ok(value)
         }
     }
+}
 
-    /// End a state: its output, what it assigns, and where the flow goes on.
-    pub(super) fn exit(&mut self, turn: &mut Turn<'_>, id: FrameId, mut exit: Exit<'_>) -> Result<(), Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
-        let state = turn.definition.state(frame.state);
-        let context = self.context(turn, frame, None);
-        let (output, assigned) = match &state.io {
-            Io::JsonPath(io) => {
-                let documents =
-                    Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget);
-                path_exit(turn, state, io, &documents, exit.result.take(), exit.choice.as_ref())?
-            }
-            Io::Jsonata(io) => {
-                let documents = Documents {
-                    result: exit.result.as_ref(),
-                    ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-                };
-                let (output, assign) = match &exit.choice {
-                    Some(choice) => (choice.output, choice.assign),
-                    None => (io.output.as_ref(), state.assign.as_ref()),
-                };
-                let assigned = assign.map(|assign| assign.evaluate(&documents, turn.entropy)).transpose()?;
-                let output = output.map(|output| output.evaluate(&documents, turn.entropy)).transpose()?;
-                (Exited::of(output, &exit), assigned.unwrap_or(Value::Null))
-            }
-        };
-        let output = match output {
-            Exited::Input => frame.input.clone(),
-            Exited::Value(value) => Data::new(value),
-            Exited::InInput(path, value) => {
-                let Some(frame) = self.frames.get_mut(&id) else { return Ok(()) };
-                // Only a failure still asks for the input: its value is not copied.
-                let unread = Data::unread(frame.input.text().clone());
-                let input = core::mem::replace(&mut frame.input, unread);
-                Data::new(path.put(input.into_value(), value))
-            }
-        };
-        if output.is_over_limit() {
-            return Err(Failure::too_large(&state.name));
+/// End a state: its output, what it assigns, and where the flow goes on.
+pub(super) fn exit_state(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    mut exit: Exit<'_>,
+) -> Result<(), Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(()) };
+    let state = turn.definition.state(frame.state);
+    let context = context::context(execution, turn, frame, None);
+    let (output, assigned) = match &state.io {
+        Io::JsonPath(io) => {
+            let documents =
+                Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget);
+            path_exit(turn, state, io, &documents, exit.result.take(), exit.choice.as_ref())?
         }
-        let next = exit.choice.map_or(state.next, |choice| Some(choice.next));
-        self.leave(turn, id, output, assigned, next)
+        Io::Jsonata(io) => {
+            let documents = Documents {
+                result: exit.result.as_ref(),
+                ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+            };
+            let (output, assign) = match &exit.choice {
+                Some(choice) => (choice.output, choice.assign),
+                None => (io.output.as_ref(), state.assign.as_ref()),
+            };
+            let assigned = assign.map(|assign| assign.evaluate(&documents, turn.entropy)).transpose()?;
+            let output = output.map(|output| output.evaluate(&documents, turn.entropy)).transpose()?;
+            (Exited::of(output, &exit), assigned.unwrap_or(Value::Null))
+        }
+    };
+    let output = match output {
+        Exited::Input => frame.input.clone(),
+        Exited::Value(value) => Data::new(value),
+        Exited::InInput(path, value) => {
+            let Some(frame) = execution.frames.get_mut(&id) else { return Ok(()) };
+            // Only a failure still asks for the input: its value is not copied.
+            let unread = Data::unread(frame.input.text().clone());
+            let input = core::mem::replace(&mut frame.input, unread);
+            Data::new(path.put(input.into_value(), value))
+        }
+    };
+    if output.is_over_limit() {
+        return Err(Failure::too_large(&state.name));
     }
+    let next = exit.choice.map_or(state.next, |choice| Some(choice.next));
+    leave(execution, turn, id, output, assigned, next)
+}
 
-    /// Record a state's end and go on to the next one, or end the flow.
-    pub(super) fn leave(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: FrameId,
-        output: Data,
-        assigned: Value,
-        next: Option<StateIndex>,
-    ) -> Result<(), Failure> {
-        let Some(frame) = self.frames.get_mut(&id) else { return Ok(()) };
-        let state = turn.definition.state(frame.state);
-        let texts = assign(&mut frame.variables, assigned)?;
-        let previous = frame.last;
-        if let Some(inspection) = &mut turn.inspection {
-            inspection.left(output.value(), next.map(|next| turn.definition.state_name(next)), &texts);
-        }
-        let text = output.text().clone();
-        let exited = self.record(turn, previous, || EventKind::StateExited {
-            kind: state.kind,
-            name: state.name.clone(),
-            output: text,
-            assigned: texts,
-        });
-        let Some(frame) = self.frames.get_mut(&id) else { return Ok(()) };
-        frame.last = exited;
-        let Some(next) = next else {
-            self.frame_succeeded(turn, id, output);
-            return Ok(());
-        };
-        frame.input = output;
-        frame.state = next;
-        frame.step = Step::Enter;
-        self.ready.push_front(id);
-        Ok(())
+/// Record a state's end and go on to the next one, or end the flow.
+pub(super) fn leave(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    output: Data,
+    assigned: Value,
+    next: Option<StateIndex>,
+) -> Result<(), Failure> {
+    let Some(frame) = execution.frames.get_mut(&id) else { return Ok(()) };
+    let state = turn.definition.state(frame.state);
+    let texts = assign(&mut frame.variables, assigned)?;
+    let previous = frame.last;
+    if let Some(inspection) = &mut turn.inspection {
+        inspection.left(output.value(), next.map(|next| turn.definition.state_name(next)), &texts);
     }
+    let text = output.text().clone();
+    let exited = execution.record(turn, previous, || EventKind::StateExited {
+        kind: state.kind,
+        name: state.name.clone(),
+        output: text,
+        assigned: texts,
+    });
+    let Some(frame) = execution.frames.get_mut(&id) else { return Ok(()) };
+    frame.last = exited;
+    let Some(next) = next else {
+        children::frame_succeeded(execution, turn, id, output);
+        return Ok(());
+    };
+    frame.input = output;
+    frame.state = next;
+    frame.step = Step::Enter;
+    execution.ready.push_front(id);
+    Ok(())
 }
 
 /// Whether a Pass state without a result ends with its input as it is.

@@ -5,9 +5,8 @@ use serde_json::{json, Value};
 use super::data::Data;
 use super::frame::{FrameId, Step};
 use super::history::{ErrorDetails, EventId, EventKind};
-use super::redrivable::{Ended, NotRedrivable};
-use super::{Execution, MachineType, Outcome, Refused, Turn};
-use crate::workflow::definition::{Catcher, Definition, Io, QueryLanguage, ResultPath, Retrier, StateKind};
+use super::{children, context, exit, run, Execution, Outcome, Refused, Turn};
+use crate::workflow::definition::{Catcher, Io, QueryLanguage, ResultPath, Retrier, StateKind};
 use crate::workflow::query::Documents;
 use crate::workflow::scope::{
     fraction, Entropy, EvaluationError, DATA_LIMIT_EXCEEDED, QUERY_EVALUATION_ERROR, RUNTIME,
@@ -91,233 +90,210 @@ impl From<EvaluationError> for Failure {
     }
 }
 
-impl Execution {
-    /// A frame's state failed.
-    pub(super) fn fail(&mut self, turn: &mut Turn<'_>, id: FrameId, failure: Failure) {
-        self.pass_up(turn, id, failure, true);
-    }
+/// A frame's state failed.
+pub(super) fn fail(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, failure: Failure) {
+    pass_up(execution, turn, id, failure, true);
+}
 
-    /// Take a failure to a retrier or a catcher, of the state or of those around it. A catcher that fails itself is not asked
-    /// about that: `is_handled` is false then.
-    fn pass_up(&mut self, turn: &mut Turn<'_>, id: FrameId, failure: Failure, is_handled: bool) {
-        let failure = self.told(turn, id, failure);
-        if let Some(inspection) = &mut turn.inspection {
-            inspection.failure = Some(failure.details.clone());
-        }
-        if failure.is_final() {
-            return self.fail_at_once(turn, id, failure);
-        }
-        if is_handled {
-            // It failed by itself, such as by the selector of its next item.
-            self.abort_children(turn, id, None);
-        }
-        let mut at = id;
-        loop {
-            if is_handled || at != id {
-                if self.retry(turn, at, &failure) {
-                    return;
-                }
-                self.record_state_failed(turn, at);
-                match self.catch(turn, at, &failure) {
-                    Ok(true) => return,
-                    Ok(false) => {}
-                    Err(other) => return self.pass_up(turn, at, other, false),
-                }
+/// Take a failure to a retrier or a catcher, of the state or of those around it. A catcher that fails itself is not asked
+/// about that: `is_handled` is false then.
+fn pass_up(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, failure: Failure, is_handled: bool) {
+    let failure = told(execution, turn, id, failure);
+    if let Some(inspection) = &mut turn.inspection {
+        inspection.failure = Some(failure.details.clone());
+    }
+    if failure.is_final() {
+        return fail_at_once(execution, turn, id, failure);
+    }
+    if is_handled {
+        // It failed by itself, such as by the selector of its next item.
+        children::abort_children(execution, turn, id, None);
+    }
+    let mut at = id;
+    loop {
+        if is_handled || at != id {
+            if retry(execution, turn, at, &failure) {
+                return;
             }
-            let Some(frame) = self.frames.get_mut(&at) else { return };
-            frame.step.give_up(Step::Failed);
-            let Some(parent) = frame.parent else {
-                let previous = frame.last;
-                return self.close(turn, previous, Outcome::Failed(failure.details));
-            };
-            self.child_failed(turn, parent, at);
-            at = parent;
+            record_state_failed(execution, turn, at);
+            match catch(execution, turn, at, &failure) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(other) => return pass_up(execution, turn, at, other, false),
+            }
         }
-    }
-
-    /// Give an expression's failure AWS's preface, and JSONata's its event.
-    fn told(&mut self, turn: &mut Turn<'_>, id: FrameId, mut failure: Failure) -> Failure {
-        let Origin::Expression(location) = failure.origin.clone() else { return failure };
-        let Some(frame) = self.frames.get(&id) else { return failure };
-        let state = turn.definition.state(frame.state);
-        let cause = failure.details.cause.take().unwrap_or_default();
-        let preface = format!(
-            "An error occurred while executing the state '{}' (entered at the event id #{}). ",
-            state.name, frame.entered
-        );
-        let cause = if turn.inspection.is_some() { cause } else { preface + &cause };
-        failure.details.cause = Some(cause.clone());
-        if failure.details.error.as_deref() == Some(QUERY_EVALUATION_ERROR) {
-            // What fails before anything has happened in the state points behind the state's entry; a Wait is held by its own.
-            let is_entry = frame.last == frame.entered && state.kind != StateKind::Wait;
-            let previous = if is_entry { frame.entered_from } else { frame.last };
-            let (error, name) = (QUERY_EVALUATION_ERROR.to_owned(), state.name.clone());
-            let event =
-                self.record(turn, previous, || EventKind::EvaluationFailed { error, cause, location, state: name });
-            self.set_last(id, event);
-        }
-        failure
-    }
-
-    /// An error that nothing may catch ends the execution from where it happened.
-    fn fail_at_once(&mut self, turn: &mut Turn<'_>, id: FrameId, failure: Failure) {
-        let Some(frame) = self.frames.get_mut(&id) else { return };
+        let Some(frame) = execution.frames.get_mut(&at) else { return };
         frame.step.give_up(Step::Failed);
-        let (previous, mut parent) = (frame.last, frame.parent);
-        while let Some(frame) = parent.and_then(|id| self.frames.get_mut(&id)) {
-            frame.last = previous;
-            parent = frame.parent;
-        }
-        self.close(turn, previous, Outcome::Failed(failure.details));
-    }
-
-    /// The event of a Map or Parallel state that failed for good.
-    fn record_state_failed(&mut self, turn: &mut Turn<'_>, id: FrameId) {
-        let Some(frame) = self.frames.get(&id) else { return };
-        let kind = turn.definition.state(frame.state).kind;
-        if matches!(kind, StateKind::Map | StateKind::Parallel) {
+        let Some(parent) = frame.parent else {
             let previous = frame.last;
-            let event = self.record(turn, previous, || EventKind::StateFailed(kind));
-            self.set_last(id, event);
-        }
-    }
-
-    /// Whether a retrier takes the failure.
-    fn retry(&mut self, turn: &mut Turn<'_>, id: FrameId, failure: &Failure) -> bool {
-        let Some(frame) = self.frames.get(&id) else { return false };
-        let state = turn.definition.state(frame.state);
-        let Some(index) = state.retry.iter().position(|retrier| failure.is_named_by(&retrier.errors)) else {
-            return false;
+            return execution.close(turn, previous, Outcome::Failed(failure.details));
         };
-        let retrier = &state.retry[index];
-        let made = frame.attempts.get(index).copied().unwrap_or_default();
-        if let Some(inspection) = &mut turn.inspection {
-            inspection.retried(index, retrier, inspection.retries);
-            return inspection.is_retriable;
-        }
-        if made >= retrier.attempts {
-            return false;
-        }
-        self.drop_children(id);
-        let due_ms = turn.now_ms.saturating_add(retrier.delay_ms(made, turn.entropy));
-        let Some(frame) = self.frames.get_mut(&id) else { return false };
-        if let Some(attempts) = frame.attempts.get_mut(index) {
-            *attempts += 1;
-        }
-        frame.retry_count += 1;
-        frame.step = Step::Until { due_ms, is_retry: true };
-        true
+        children::child_failed(execution, turn, parent, at);
+        at = parent;
     }
+}
 
-    /// Whether a catcher takes the failure; its own expressions may fail, too.
-    fn catch(&mut self, turn: &mut Turn<'_>, id: FrameId, failure: &Failure) -> Result<bool, Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(false) };
-        let state = turn.definition.state(frame.state);
-        let Some(index) = state.catch.iter().position(|catcher| failure.is_named_by(&catcher.errors)) else {
-            return Ok(false);
+/// Give an expression's failure AWS's preface, and JSONata's its event.
+fn told(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, mut failure: Failure) -> Failure {
+    let Origin::Expression(location) = failure.origin.clone() else { return failure };
+    let Some(frame) = execution.frames.get(&id) else { return failure };
+    let state = turn.definition.state(frame.state);
+    let cause = failure.details.cause.take().unwrap_or_default();
+    let preface = format!(
+        "An error occurred while executing the state '{}' (entered at the event id #{}). ",
+        state.name, frame.entered
+    );
+    let cause = if turn.inspection.is_some() { cause } else { preface + &cause };
+    failure.details.cause = Some(cause.clone());
+    if failure.details.error.as_deref() == Some(QUERY_EVALUATION_ERROR) {
+        // What fails before anything has happened in the state points behind the state's entry; a Wait is held by its own.
+        let is_entry = frame.last == frame.entered && state.kind != StateKind::Wait;
+        let previous = if is_entry { frame.entered_from } else { frame.last };
+        let (error, name) = (QUERY_EVALUATION_ERROR.to_owned(), state.name.clone());
+        let event =
+            execution.record(turn, previous, || EventKind::EvaluationFailed { error, cause, location, state: name });
+        set_last(execution, id, event);
+    }
+    failure
+}
+
+/// An error that nothing may catch ends the execution from where it happened.
+fn fail_at_once(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, failure: Failure) {
+    let Some(frame) = execution.frames.get_mut(&id) else { return };
+    frame.step.give_up(Step::Failed);
+    let (previous, mut parent) = (frame.last, frame.parent);
+    while let Some(frame) = parent.and_then(|id| execution.frames.get_mut(&id)) {
+        frame.last = previous;
+        parent = frame.parent;
+    }
+    execution.close(turn, previous, Outcome::Failed(failure.details));
+}
+
+/// The event of a Map or Parallel state that failed for good.
+fn record_state_failed(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) {
+    let Some(frame) = execution.frames.get(&id) else { return };
+    let kind = turn.definition.state(frame.state).kind;
+    if matches!(kind, StateKind::Map | StateKind::Parallel) {
+        let previous = frame.last;
+        let event = execution.record(turn, previous, || EventKind::StateFailed(kind));
+        set_last(execution, id, event);
+    }
+}
+
+/// Whether a retrier takes the failure.
+fn retry(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, failure: &Failure) -> bool {
+    let Some(frame) = execution.frames.get(&id) else { return false };
+    let state = turn.definition.state(frame.state);
+    let Some(index) = state.retry.iter().position(|retrier| failure.is_named_by(&retrier.errors)) else {
+        return false;
+    };
+    let retrier = &state.retry[index];
+    let made = frame.attempts.get(index).copied().unwrap_or_default();
+    if let Some(inspection) = &mut turn.inspection {
+        inspection.retried(index, retrier, inspection.retries);
+        return inspection.is_retriable;
+    }
+    if made >= retrier.attempts {
+        return false;
+    }
+    children::drop_children(execution, id);
+    let due_ms = turn.now_ms.saturating_add(retrier.delay_ms(made, turn.entropy));
+    let Some(frame) = execution.frames.get_mut(&id) else { return false };
+    if let Some(attempts) = frame.attempts.get_mut(index) {
+        *attempts += 1;
+    }
+    frame.retry_count += 1;
+    frame.step = Step::Until { due_ms, is_retry: true };
+    true
+}
+
+/// Whether a catcher takes the failure; its own expressions may fail, too.
+fn catch(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, failure: &Failure) -> Result<bool, Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(false) };
+    let state = turn.definition.state(frame.state);
+    let Some(index) = state.catch.iter().position(|catcher| failure.is_named_by(&catcher.errors)) else {
+        return Ok(false);
+    };
+    let catcher = &state.catch[index];
+    if let Some(inspection) = &mut turn.inspection {
+        inspection.caught(index);
+    }
+    let language = match state.io {
+        Io::JsonPath(_) => QueryLanguage::JsonPath,
+        Io::Jsonata(_) => QueryLanguage::Jsonata,
+    };
+    let context = context::context(execution, turn, frame, None);
+    // The state may have failed because its paths had looked at too much.
+    turn.budget.begin_paths();
+    let error_output = failure.output();
+    let documents = Documents {
+        root: &error_output,
+        error_output: Some(&error_output),
+        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+    };
+    let assigned = match &catcher.assign {
+        Some(assign) => assign.evaluate(&documents, turn.entropy)?,
+        None => Value::Null,
+    };
+    let output = match (language, &catcher.output) {
+        (QueryLanguage::Jsonata, Some(output)) => output.evaluate(&documents, turn.entropy)?,
+        (QueryLanguage::Jsonata, None) => error_output,
+        (QueryLanguage::JsonPath, _) => caught_output(catcher, frame.input.value(), error_output)?,
+    };
+    let (name, next) = (state.name.clone(), catcher.next);
+    let output = Data::new(output);
+    if output.is_over_limit() {
+        return Err(Failure::too_large(&name));
+    }
+    children::drop_children(execution, id);
+    exit::leave(execution, turn, id, output, assigned, Some(next))?;
+    Ok(true)
+}
+
+pub(super) fn set_last(execution: &mut Execution, id: FrameId, event: EventId) {
+    if let Some(frame) = execution.frames.get_mut(&id) {
+        frame.last = event;
+    }
+}
+
+/// Let what failed begin once more; what succeeded stays.
+pub(super) fn redrive(execution: &mut Execution, turn: &mut Turn<'_>) -> Result<(), Refused> {
+    if execution.not_redrivable(turn.now_ms).is_some() {
+        return Err(Refused::NotRedrivable);
+    }
+    execution.outcome = None;
+    execution.redrive_count += 1;
+    execution.redriven_ms = turn.now_ms;
+    execution.deadline_ms = turn.now_ms.saturating_add(execution.timeout_ms);
+    let count = execution.redrive_count;
+    let event = execution.record(turn, execution.last_event, || EventKind::ExecutionRedriven(count));
+    begin_failed(execution, turn, event);
+    Ok(())
+}
+
+/// After a redrive: what had failed or was given up begins once more, and what has its answer goes on, behind `event`.
+fn begin_failed(execution: &mut Execution, turn: &mut Turn<'_>, event: EventId) {
+    let failed: Vec<FrameId> = execution
+        .frames
+        .iter()
+        .filter(|(_, frame)| matches!(frame.step, Step::Failed | Step::Aborted | Step::Answered(_) | Step::Run(_)))
+        .map(|(id, _)| *id)
+        .collect();
+    for id in failed {
+        if run::run_redriven(execution, turn, id, event) {
+            continue;
+        }
+        let Some(frame) = execution.frames.get_mut(&id) else { continue };
+        frame.last = event;
+        frame.attempts.iter_mut().for_each(|attempts| *attempts = 0);
+        let step = match &frame.step {
+            Step::Answered(output) => Step::Answered(output.clone()),
+            _ if frame.entered == 0 => Step::Enter,
+            _ => Step::Begin,
         };
-        let catcher = &state.catch[index];
-        if let Some(inspection) = &mut turn.inspection {
-            inspection.caught(index);
-        }
-        let language = match state.io {
-            Io::JsonPath(_) => QueryLanguage::JsonPath,
-            Io::Jsonata(_) => QueryLanguage::Jsonata,
-        };
-        let context = self.context(turn, frame, None);
-        // The state may have failed because its paths had looked at too much.
-        turn.budget.begin_paths();
-        let error_output = failure.output();
-        let documents = Documents {
-            root: &error_output,
-            error_output: Some(&error_output),
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-        };
-        let assigned = match &catcher.assign {
-            Some(assign) => assign.evaluate(&documents, turn.entropy)?,
-            None => Value::Null,
-        };
-        let output = match (language, &catcher.output) {
-            (QueryLanguage::Jsonata, Some(output)) => output.evaluate(&documents, turn.entropy)?,
-            (QueryLanguage::Jsonata, None) => error_output,
-            (QueryLanguage::JsonPath, _) => caught_output(catcher, frame.input.value(), error_output)?,
-        };
-        let (name, next) = (state.name.clone(), catcher.next);
-        let output = Data::new(output);
-        if output.is_over_limit() {
-            return Err(Failure::too_large(&name));
-        }
-        self.drop_children(id);
-        self.leave(turn, id, output, assigned, Some(next))?;
-        Ok(true)
+        execution.make_ready(id, step);
     }
-
-    pub(super) fn set_last(&mut self, id: FrameId, event: EventId) {
-        if let Some(frame) = self.frames.get_mut(&id) {
-            frame.last = event;
-        }
-    }
-
-    /// Let what failed begin once more; what succeeded stays.
-    pub(super) fn redrive(&mut self, turn: &mut Turn<'_>) -> Result<(), Refused> {
-        if self.not_redrivable(turn.now_ms).is_some() {
-            return Err(Refused::NotRedrivable);
-        }
-        self.outcome = None;
-        self.redrive_count += 1;
-        self.redriven_ms = turn.now_ms;
-        self.deadline_ms = turn.now_ms.saturating_add(self.timeout_ms);
-        let count = self.redrive_count;
-        let event = self.record(turn, self.last_event, || EventKind::ExecutionRedriven(count));
-        self.begin_failed(turn, event);
-        Ok(())
-    }
-
-    /// The name of the state that an execution which has not succeeded ended in.
-    pub fn last_state<'d>(&self, definition: &'d Definition) -> Option<&'d str> {
-        let failed = self.frames.values().rev().find(|frame| matches!(frame.step, Step::Failed));
-        let frame = failed.or_else(|| self.frames.values().next_back())?;
-        Some(definition.state_name(frame.state))
-    }
-
-    /// Why [`Fact::Redrive`](super::Fact::Redrive) does not let it go on; `None`: it does.
-    pub fn not_redrivable(&self, now_ms: u64) -> Option<NotRedrivable> {
-        if self.identity.machine_type != MachineType::Standard {
-            return Some(NotRedrivable::Express);
-        }
-        let ended = self.outcome.as_ref().map(|outcome| Ended {
-            has_succeeded: matches!(outcome, Outcome::Succeeded(_)),
-            stopped_ms: self.stopped_ms,
-            events: self.last_event,
-            redrives: self.redrive_count,
-        });
-        ended.map_or(Some(NotRedrivable::Running), |ended| ended.not_redrivable(now_ms))
-    }
-
-    /// After a redrive: what had failed or was given up begins once more, and what has its answer goes on, behind `event`.
-    fn begin_failed(&mut self, turn: &mut Turn<'_>, event: EventId) {
-        let failed: Vec<FrameId> = self
-            .frames
-            .iter()
-            .filter(|(_, frame)| matches!(frame.step, Step::Failed | Step::Aborted | Step::Answered(_) | Step::Run(_)))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in failed {
-            if self.run_redriven(turn, id, event) {
-                continue;
-            }
-            let Some(frame) = self.frames.get_mut(&id) else { continue };
-            frame.last = event;
-            frame.attempts.iter_mut().for_each(|attempts| *attempts = 0);
-            let step = match &frame.step {
-                Step::Answered(output) => Step::Answered(output.clone()),
-                _ if frame.entered == 0 => Step::Enter,
-                _ => Step::Begin,
-            };
-            self.make_ready(id, step);
-        }
-        self.reopen_groups(turn, event);
-    }
+    children::reopen_groups(execution, turn, event);
 }
 
 fn caught_output(catcher: &Catcher, input: &Value, error_output: Value) -> Result<Value, Failure> {

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::frame::{Batch, FrameId, Group, Item, ReadRequest, RunKey, Step, Tolerated};
 use super::history::EventKind;
 use super::run::{ITEMS_MAX, ITEM_READER_FAILED, PAGE_MAX, THRESHOLD_CAUSE, THRESHOLD_EXCEEDED};
-use super::{Command, Execution, Refused, Turn};
+use super::{children, context, failure, run, task, Command, Execution, Refused, Turn};
 use crate::workflow::definition::{Body, Distributed, Items, MapBody, Reader};
 use crate::workflow::query::{Documents, Operand};
 use crate::workflow::scope::{Entropy, EvaluationError};
@@ -27,307 +27,333 @@ pub(super) struct Limits {
     pub(super) tolerated: Tolerated,
 }
 
-impl Execution {
-    pub(super) fn begin_map(&mut self, turn: &mut Turn<'_>, id: FrameId, map: &MapBody) -> Result<(), Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
-        let state = turn.definition.state(frame.state);
-        let context = self.context(turn, frame, None);
-        let effective = turn.effective_input(state, frame, &context)?;
-        let documents = Documents {
-            root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-        };
-        let has_reader = map.distributed.as_ref().is_some_and(|distributed| distributed.reader.is_some());
-        let read = turn.inspection.as_ref().and_then(|inspection| inspection.reader_items.clone());
-        let items = if has_reader { read } else { Some(items(turn, map, &documents)?) };
-        let effective = Data::new(effective.into_owned());
-        let length = items.as_ref().map_or(0, Vec::len) as u64;
-        if turn.inspection.is_some() {
-            let limits = self.limits(turn, id, map)?;
-            return self.inspect_map(turn, id, &limits, length);
-        }
-        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
-        let previous = frame.last;
-        let started = self.record(turn, previous, || EventKind::MapStateStarted(length));
-        self.set_last(id, started);
-        let limits = self.limits(turn, id, map)?;
-        if map.distributed.is_some() {
-            return self.begin_run(turn, id, map, items, effective, &limits);
-        }
-        let items = items.unwrap_or_default();
-        if items.len() > INLINE_ITEMS_MAX {
-            let cause = format!("An inline Map has at most {INLINE_ITEMS_MAX} items; this one has {}", items.len());
-            return Err(EvaluationError::runtime(cause).into());
-        }
-        let concurrency = if limits.concurrency == 0 { ITERATIONS_MAX } else { limits.concurrency.min(ITERATIONS_MAX) };
-        let group = Group {
-            results: vec![None; items.len()],
-            results_size: 0,
-            open: BTreeMap::new(),
-            next: 0,
-            concurrency,
-            items: Some(Data::new(Value::Array(items))),
-            effective: Some(effective),
-        };
-        self.begin_group(turn, id, group, started)
+pub(super) fn begin_map(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    map: &MapBody,
+) -> Result<(), Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(()) };
+    let state = turn.definition.state(frame.state);
+    let context = context::context(execution, turn, frame, None);
+    let effective = turn.effective_input(state, frame, &context)?;
+    let documents = Documents {
+        root: &effective,
+        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+    };
+    let has_reader = map.distributed.as_ref().is_some_and(|distributed| distributed.reader.is_some());
+    let read = turn.inspection.as_ref().and_then(|inspection| inspection.reader_items.clone());
+    let items = if has_reader { read } else { Some(items(turn, map, &documents)?) };
+    let effective = Data::new(effective.into_owned());
+    let length = items.as_ref().map_or(0, Vec::len) as u64;
+    if turn.inspection.is_some() {
+        let limits = limits(execution, turn, id, map)?;
+        return inspect_map(execution, turn, id, &limits, length);
     }
-
-    /// `TestState` runs no iterations: it has their result, and how many of them are to count as failed.
-    fn inspect_map(&mut self, turn: &mut Turn<'_>, id: FrameId, limits: &Limits, length: u64) -> Result<(), Failure> {
-        let failed = turn.inspection.as_ref().and_then(|inspection| inspection.failed_iterations).unwrap_or_default();
-        let has_answer = turn.inspection.as_ref().is_some_and(|inspection| matches!(inspection.answer, Some(Ok(_))));
-        if has_answer && limits.tolerated.is_exceeded(failed, Some(length)) {
-            return Err(Failure::new(THRESHOLD_EXCEEDED, THRESHOLD_CAUSE));
-        }
-        self.inspect_answer(turn, id, &Value::Null)
+    let Some(frame) = execution.frames.get(&id) else { return Ok(()) };
+    let previous = frame.last;
+    let started = execution.record(turn, previous, || EventKind::MapStateStarted(length));
+    failure::set_last(execution, id, started);
+    let limits = limits(execution, turn, id, map)?;
+    if map.distributed.is_some() {
+        return run::begin_run(execution, turn, id, map, items, effective, &limits);
     }
-
-    /// `MaxConcurrency` and the failures that are borne.
-    pub(super) fn limits(&self, turn: &mut Turn<'_>, id: FrameId, map: &MapBody) -> Result<Limits, Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Err(Failure::timeout(false)) };
-        let state = turn.definition.state(frame.state);
-        let context = self.context(turn, frame, None);
-        let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
-        let documents = Documents {
-            root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-        };
-        let mut number = |operand: &Option<Operand>, field: &str| {
-            operand.as_ref().map(|operand| operand.number(field, &documents, turn.entropy)).transpose()
-        };
-        let concurrency = number(&map.concurrency, "MaxConcurrency")?;
-        let count = number(&map.tolerated_count, "ToleratedFailureCount")?;
-        let percentage = number(&map.tolerated_percentage, "ToleratedFailurePercentage")?;
-        let concurrency = concurrency.map(|value| whole(&value, "MaxConcurrency")).transpose()?.unwrap_or_default();
-        let count = count.map(|value| whole(&value, "ToleratedFailureCount")).transpose()?;
-        let operand = map.tolerated_percentage.as_ref();
-        let percentage = percentage.map(|value| self::percentage(&value, operand)).transpose()?;
-        let concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
-        let limits = Limits { concurrency, tolerated: Tolerated { count, percentage } };
-        if let Some(inspection) = &mut turn.inspection {
-            inspection.limits(&limits);
-        }
-        Ok(limits)
+    let items = items.unwrap_or_default();
+    if items.len() > INLINE_ITEMS_MAX {
+        let cause = format!("An inline Map has at most {INLINE_ITEMS_MAX} items; this one has {}", items.len());
+        return Err(EvaluationError::runtime(cause).into());
     }
+    let concurrency = if limits.concurrency == 0 { ITERATIONS_MAX } else { limits.concurrency.min(ITERATIONS_MAX) };
+    let group = Group {
+        results: vec![None; items.len()],
+        results_size: 0,
+        open: BTreeMap::new(),
+        next: 0,
+        concurrency,
+        items: Some(Data::new(Value::Array(items))),
+        effective: Some(effective),
+    };
+    children::begin_group(execution, turn, id, group, started)
+}
 
-    /// What an iteration or a child is given for an item.
-    pub(super) fn item_input(
-        &self,
-        turn: &mut Turn<'_>,
-        id: FrameId,
-        map: &MapBody,
-        effective: &Data,
-        item: &Item,
-    ) -> Result<Data, Failure> {
-        let Some(selector) = &map.selector else { return Ok(item.value.clone()) };
-        let Some(frame) = self.frames.get(&id) else { return Ok(item.value.clone()) };
-        let context = self.context_of_item(turn, frame, None, Some(item));
-        let documents = Documents {
-            root: effective.value(),
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+/// `TestState` runs no iterations: it has their result, and how many of them are to count as failed.
+fn inspect_map(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    limits: &Limits,
+    length: u64,
+) -> Result<(), Failure> {
+    let failed = turn.inspection.as_ref().and_then(|inspection| inspection.failed_iterations).unwrap_or_default();
+    let has_answer = turn.inspection.as_ref().is_some_and(|inspection| matches!(inspection.answer, Some(Ok(_))));
+    if has_answer && limits.tolerated.is_exceeded(failed, Some(length)) {
+        return Err(Failure::new(THRESHOLD_EXCEEDED, THRESHOLD_CAUSE));
+    }
+    task::inspect_answer(execution, turn, id, &Value::Null)
+}
+
+/// `MaxConcurrency` and the failures that are borne.
+pub(super) fn limits(
+    execution: &Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    map: &MapBody,
+) -> Result<Limits, Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Err(Failure::timeout(false)) };
+    let state = turn.definition.state(frame.state);
+    let context = context::context(execution, turn, frame, None);
+    let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
+    let documents = Documents {
+        root: &effective,
+        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+    };
+    let mut number = |operand: &Option<Operand>, field: &str| {
+        operand.as_ref().map(|operand| operand.number(field, &documents, turn.entropy)).transpose()
+    };
+    let concurrency = number(&map.concurrency, "MaxConcurrency")?;
+    let count = number(&map.tolerated_count, "ToleratedFailureCount")?;
+    let percentage = number(&map.tolerated_percentage, "ToleratedFailurePercentage")?;
+    let concurrency = concurrency.map(|value| whole(&value, "MaxConcurrency")).transpose()?.unwrap_or_default();
+    let count = count.map(|value| whole(&value, "ToleratedFailureCount")).transpose()?;
+    let operand = map.tolerated_percentage.as_ref();
+    let percentage = percentage.map(|value| self::percentage(&value, operand)).transpose()?;
+    let concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
+    let limits = Limits { concurrency, tolerated: Tolerated { count, percentage } };
+    if let Some(inspection) = &mut turn.inspection {
+        inspection.limits(&limits);
+    }
+    Ok(limits)
+}
+
+/// What an iteration or a child is given for an item.
+pub(super) fn item_input(
+    execution: &Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    map: &MapBody,
+    effective: &Data,
+    item: &Item,
+) -> Result<Data, Failure> {
+    let Some(selector) = &map.selector else { return Ok(item.value.clone()) };
+    let Some(frame) = execution.frames.get(&id) else { return Ok(item.value.clone()) };
+    let context = context::context_of_item(execution, turn, frame, None, Some(item));
+    let documents = Documents {
+        root: effective.value(),
+        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+    };
+    turn.budget.begin_paths();
+    let value = selector.evaluate(&documents, turn.entropy)?;
+    turn.inspect("afterItemSelector", &value);
+    let input = Data::new(value);
+    if input.is_over_limit() {
+        return Err(Failure::too_large(&turn.definition.state(frame.state).name));
+    }
+    Ok(input)
+}
+
+pub(super) fn batch(
+    execution: &Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    distributed: &Distributed,
+    effective: &Data,
+) -> Result<Option<Batch>, Failure> {
+    let Some(batcher) = &distributed.batcher else { return Ok(None) };
+    evaluate_of_run(execution, turn, id, effective, |documents, entropy| {
+        let mut count = |operand: &Option<Operand>, field: &str| -> Result<Option<u64>, Failure> {
+            let Some(operand) = operand else { return Ok(None) };
+            let value = operand.number(field, documents, entropy)?;
+            match integer(&value) {
+                Some(count) if count > 0 => Ok(Some(count as u64)),
+                _ => Err(Failure::new("States.Runtime", format!("field {field} must be positive"))),
+            }
         };
-        turn.budget.begin_paths();
-        let value = selector.evaluate(&documents, turn.entropy)?;
-        turn.inspect("afterItemSelector", &value);
-        let input = Data::new(value);
-        if input.is_over_limit() {
-            return Err(Failure::too_large(&turn.definition.state(frame.state).name));
+        let items = count(&batcher.items, "MaxItemsPerBatch")?;
+        let bytes = count(&batcher.bytes, "MaxInputBytesPerBatch")?.map(|bytes| bytes.min(DATA_MAX as u64));
+        let input = batcher.input.as_ref().map(|input| input.evaluate(documents, entropy)).transpose()?;
+        Ok(Batch { items, bytes, input: input.map(Data::new) })
+    })
+}
+
+/// Evaluate fields of a distributed Map beside its items: they read what its selectors read. `None`: there is no such frame.
+fn evaluate_of_run<T>(
+    execution: &Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    effective: &Data,
+    evaluate: impl FnOnce(&Documents<'_>, &mut dyn Entropy) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(None) };
+    let context = context::context(execution, turn, frame, None);
+    let documents = Documents {
+        root: effective.value(),
+        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+    };
+    evaluate(&documents, turn.entropy).map(Some)
+}
+
+pub(super) fn begin_reading(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    reader: &Reader,
+) -> Result<(), Failure> {
+    let Some(effective) = run::run_mut(execution, id).map(|run| run.effective.clone()) else { return Ok(()) };
+    let evaluated = evaluate_of_run(execution, turn, id, &effective, |documents, entropy| {
+        let arguments = reader.arguments.as_ref().map(|payload| payload.evaluate(documents, entropy)).transpose()?;
+        let number = |operand: &Operand| operand.number("ItemReader/ReaderConfig/MaxItems", documents, entropy);
+        Ok((arguments, reader.max_items.as_ref().map(number).transpose()?))
+    })?;
+    let Some((arguments, items_max)) = evaluated else { return Ok(()) };
+    let items_max = match items_max.as_ref().map(items_max_of) {
+        None => None,
+        Some(Ok(most)) => most,
+        Some(Err(cause)) => {
+            run::end_run_failed(execution, turn, id, Failure::new(ITEM_READER_FAILED, cause));
+            return Ok(());
         }
-        Ok(input)
+    };
+    if let Some(run) = run::run_mut(execution, id) {
+        run.source = arguments.as_ref().and_then(source);
+        run.items_left = items_max;
+        run.is_asked = true;
+    }
+    let request = ReadRequest {
+        resource: reader.resource.clone(),
+        arguments: arguments.unwrap_or(Value::Null),
+        format: reader.format.clone(),
+        items_max,
+    };
+    let call = run::new_call(execution, id);
+    turn.commands.push(Command::Read(call, Box::new(request)));
+    Ok(())
+}
+
+/// A reader brought items.
+pub(super) fn run_items(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    call: RunKey,
+    items: Vec<Value>,
+    is_last: bool,
+) -> Result<(), Refused> {
+    let id = call.frame();
+    let count = items.len();
+    if count > PAGE_MAX {
+        keep_items(execution, call, Vec::new(), false)?;
+        let cause = format!("A page has {count} items; at most {PAGE_MAX} are taken");
+        run::end_run_failed(execution, turn, id, Failure::new(ITEM_READER_FAILED, cause));
+        return Ok(());
+    }
+    keep_items(execution, call, items, is_last)?;
+    run::go_on(execution, turn, id);
+    Ok(())
+}
+
+/// Keep items that a reader brought; no child is started yet.
+pub(super) fn keep_items(
+    execution: &mut Execution,
+    call: RunKey,
+    items: Vec<Value>,
+    is_last: bool,
+) -> Result<(), Refused> {
+    let run = run::asking_run(execution, call)?;
+    if !run.is_reading || !run.is_asked {
+        return Err(Refused::NotExpected);
+    }
+    run.is_asked = false;
+    for item in items {
+        if run.items_left == Some(0) {
+            break;
+        }
+        run.items_left = run.items_left.map(|left| left - 1);
+        run.pending.push_back(Data::new(item));
+    }
+    run.is_reading = !is_last && run.items_left != Some(0);
+    Ok(())
+}
+
+/// Ask for the next page as soon as children could take its items.
+pub(super) fn ask_for_items(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) {
+    let Some(run) = run::run_mut(execution, id) else { return };
+    let has_room = run.open.len() < run.concurrency as usize;
+    if run.is_reading && !run.is_asked && !run.has_failed && has_room {
+        run.is_asked = true;
+        let call = run::new_call(execution, id);
+        turn.commands.push(Command::ReadMore(call));
     }
 }
 
-impl Execution {
-    pub(super) fn batch(
-        &self,
-        turn: &mut Turn<'_>,
-        id: FrameId,
-        distributed: &Distributed,
-        effective: &Data,
-    ) -> Result<Option<Batch>, Failure> {
-        let Some(batcher) = &distributed.batcher else { return Ok(None) };
-        self.evaluate_of_run(turn, id, effective, |documents, entropy| {
-            let mut count = |operand: &Option<Operand>, field: &str| -> Result<Option<u64>, Failure> {
-                let Some(operand) = operand else { return Ok(None) };
-                let value = operand.number(field, documents, entropy)?;
-                match integer(&value) {
-                    Some(count) if count > 0 => Ok(Some(count as u64)),
-                    _ => Err(Failure::new("States.Runtime", format!("field {field} must be positive"))),
-                }
-            };
-            let items = count(&batcher.items, "MaxItemsPerBatch")?;
-            let bytes = count(&batcher.bytes, "MaxInputBytesPerBatch")?.map(|bytes| bytes.min(DATA_MAX as u64));
-            let input = batcher.input.as_ref().map(|input| input.evaluate(documents, entropy)).transpose()?;
-            Ok(Batch { items, bytes, input: input.map(Data::new) })
-        })
+/// What the next child is given: an item, or a batch. Nothing where there is none, or where more have to be read first.
+pub(super) fn next_input(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) -> Result<Option<Data>, Failure> {
+    let Some(batch) = run::run_mut(execution, id).map(|run| run.batch.clone()) else { return Ok(None) };
+    match batch {
+        None => select(execution, turn, id),
+        Some(batch) => next_batch(execution, turn, id, &batch),
     }
+}
 
-    /// Evaluate fields of a distributed Map beside its items: they read what its selectors read. `None`: there is no such frame.
-    fn evaluate_of_run<T>(
-        &self,
-        turn: &mut Turn<'_>,
-        id: FrameId,
-        effective: &Data,
-        evaluate: impl FnOnce(&Documents<'_>, &mut dyn Entropy) -> Result<T, Failure>,
-    ) -> Result<Option<T>, Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(None) };
-        let context = self.context(turn, frame, None);
-        let documents = Documents {
-            root: effective.value(),
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-        };
-        evaluate(&documents, turn.entropy).map(Some)
+/// Take the next item, as the selector gives it to children. One that is too large stays, so that a redrive does not pass it over.
+fn select(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) -> Result<Option<Data>, Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(None) };
+    let state = turn.definition.state(frame.state);
+    let (Body::Map(map), Step::Run(run)) = (&state.body, &frame.step) else { return Ok(None) };
+    let Some(value) = run.pending.front().cloned() else { return Ok(None) };
+    let item = Item { index: run.next_item, value, source: run.source.clone() };
+    let input = item_input(execution, turn, id, map, &run.effective, &item)?;
+    if input.is_over_limit() {
+        return Err(Failure::too_large(&state.name));
     }
-
-    pub(super) fn begin_reading(&mut self, turn: &mut Turn<'_>, id: FrameId, reader: &Reader) -> Result<(), Failure> {
-        let Some(effective) = self.run_mut(id).map(|run| run.effective.clone()) else { return Ok(()) };
-        let evaluated = self.evaluate_of_run(turn, id, &effective, |documents, entropy| {
-            let arguments =
-                reader.arguments.as_ref().map(|payload| payload.evaluate(documents, entropy)).transpose()?;
-            let number = |operand: &Operand| operand.number("ItemReader/ReaderConfig/MaxItems", documents, entropy);
-            Ok((arguments, reader.max_items.as_ref().map(number).transpose()?))
-        })?;
-        let Some((arguments, items_max)) = evaluated else { return Ok(()) };
-        let items_max = match items_max.as_ref().map(items_max_of) {
-            None => None,
-            Some(Ok(most)) => most,
-            Some(Err(cause)) => {
-                self.end_run_failed(turn, id, Failure::new(ITEM_READER_FAILED, cause));
-                return Ok(());
-            }
-        };
-        if let Some(run) = self.run_mut(id) {
-            run.source = arguments.as_ref().and_then(source);
-            run.items_left = items_max;
-            run.is_asked = true;
-        }
-        let request = ReadRequest {
-            resource: reader.resource.clone(),
-            arguments: arguments.unwrap_or(Value::Null),
-            format: reader.format.clone(),
-            items_max,
-        };
-        let call = self.new_call(id);
-        turn.commands.push(Command::Read(call, Box::new(request)));
-        Ok(())
+    if let Some(run) = run::run_mut(execution, id) {
+        run.pending.pop_front();
+        run.next_item += 1;
     }
+    Ok(Some(input))
+}
 
-    /// A reader brought items.
-    pub(super) fn run_items(
-        &mut self,
-        turn: &mut Turn<'_>,
-        call: RunKey,
-        items: Vec<Value>,
-        is_last: bool,
-    ) -> Result<(), Refused> {
-        let id = call.frame();
-        let count = items.len();
-        if count > PAGE_MAX {
-            self.keep_items(call, Vec::new(), false)?;
-            let cause = format!("A page has {count} items; at most {PAGE_MAX} are taken");
-            self.end_run_failed(turn, id, Failure::new(ITEM_READER_FAILED, cause));
-            return Ok(());
-        }
-        self.keep_items(call, items, is_last)?;
-        self.go_on(turn, id);
-        Ok(())
-    }
-
-    /// Keep items that a reader brought; no child is started yet.
-    pub(super) fn keep_items(&mut self, call: RunKey, items: Vec<Value>, is_last: bool) -> Result<(), Refused> {
-        let run = self.asking_run(call)?;
-        if !run.is_reading || !run.is_asked {
-            return Err(Refused::NotExpected);
-        }
-        run.is_asked = false;
-        for item in items {
-            if run.items_left == Some(0) {
-                break;
-            }
-            run.items_left = run.items_left.map(|left| left - 1);
-            run.pending.push_back(Data::new(item));
-        }
-        run.is_reading = !is_last && run.items_left != Some(0);
-        Ok(())
-    }
-
-    /// Ask for the next page as soon as children could take its items.
-    pub(super) fn ask_for_items(&mut self, turn: &mut Turn<'_>, id: FrameId) {
-        let Some(run) = self.run_mut(id) else { return };
-        let has_room = run.open.len() < run.concurrency as usize;
-        if run.is_reading && !run.is_asked && !run.has_failed && has_room {
-            run.is_asked = true;
-            let call = self.new_call(id);
-            turn.commands.push(Command::ReadMore(call));
-        }
-    }
-
-    /// What the next child is given: an item, or a batch. Nothing where there is none, or where more have to be read first.
-    pub(super) fn next_input(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<Option<Data>, Failure> {
-        let Some(batch) = self.run_mut(id).map(|run| run.batch.clone()) else { return Ok(None) };
-        match batch {
-            None => self.select(turn, id),
-            Some(batch) => self.next_batch(turn, id, &batch),
-        }
-    }
-
-    /// Take the next item, as the selector gives it to children. One that is too large stays, so that a redrive does not pass it over.
-    fn select(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<Option<Data>, Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(None) };
-        let state = turn.definition.state(frame.state);
-        let (Body::Map(map), Step::Run(run)) = (&state.body, &frame.step) else { return Ok(None) };
-        let Some(value) = run.pending.front().cloned() else { return Ok(None) };
-        let item = Item { index: run.next_item, value, source: run.source.clone() };
-        let input = self.item_input(turn, id, map, &run.effective, &item)?;
-        if input.is_over_limit() {
-            return Err(Failure::too_large(&state.name));
-        }
-        if let Some(run) = self.run_mut(id) {
-            run.pending.pop_front();
-            run.next_item += 1;
-        }
-        Ok(Some(input))
-    }
-
-    /// Put selected items together: what a batch may hold is measured by what the selector has made of them.
-    fn next_batch(&mut self, turn: &mut Turn<'_>, id: FrameId, batch: &Batch) -> Result<Option<Data>, Failure> {
-        let items_max = batch.items.map_or(usize::MAX, |items| items as usize);
-        let bytes_max = batch.bytes.map_or(DATA_MAX, |bytes| bytes as usize);
-        let common = batch.input.as_ref().map_or(0, |input| input.size() + r#","BatchInput":"#.len());
-        let mut bytes = common + r#"{"Items":[]}"#.len();
-        let (mut count, mut is_full) = (0, false);
-        while !is_full {
-            if self.run_mut(id).is_some_and(|run| run.selected.len() == count) {
-                let Some(item) = self.select(turn, id)? else { break };
-                if let Some(run) = self.run_mut(id) {
-                    run.selected.push_back(item);
-                }
-            }
-            let Some(item) = self.run_mut(id).and_then(|run| run.selected.get(count)) else { break };
-            let more = bytes + item.size() + 1;
-            is_full = count > 0 && more > bytes_max;
-            if !is_full {
-                (bytes, count) = (more, count + 1);
-                is_full = count >= items_max;
+/// Put selected items together: what a batch may hold is measured by what the selector has made of them.
+fn next_batch(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    batch: &Batch,
+) -> Result<Option<Data>, Failure> {
+    let items_max = batch.items.map_or(usize::MAX, |items| items as usize);
+    let bytes_max = batch.bytes.map_or(DATA_MAX, |bytes| bytes as usize);
+    let common = batch.input.as_ref().map_or(0, |input| input.size() + r#","BatchInput":"#.len());
+    let mut bytes = common + r#"{"Items":[]}"#.len();
+    let (mut count, mut is_full) = (0, false);
+    while !is_full {
+        if run::run_mut(execution, id).is_some_and(|run| run.selected.len() == count) {
+            let Some(item) = select(execution, turn, id)? else { break };
+            if let Some(run) = run::run_mut(execution, id) {
+                run.selected.push_back(item);
             }
         }
-        let name = self.frames.get(&id).map(|frame| turn.definition.state(frame.state).name.as_str());
-        let Some(run) = self.run_mut(id) else { return Ok(None) };
-        if count == 0 || (!is_full && run.is_reading) {
-            return Ok(None);
+        let Some(item) = run::run_mut(execution, id).and_then(|run| run.selected.get(count)) else { break };
+        let more = bytes + item.size() + 1;
+        is_full = count > 0 && more > bytes_max;
+        if !is_full {
+            (bytes, count) = (more, count + 1);
+            is_full = count >= items_max;
         }
-        // The last item has no comma.
-        if bytes > DATA_MAX + 1 {
-            return Err(Failure::too_large(name.unwrap_or_default()));
-        }
-        let items = run.selected.drain(..count).map(Data::into_value).collect();
-        let mut input = Map::new();
-        if let Some(common) = &batch.input {
-            input.insert("BatchInput".into(), common.value().clone());
-        }
-        input.insert("Items".into(), items);
-        Ok(Some(Data::new(Value::Object(input))))
     }
+    let name = execution.frames.get(&id).map(|frame| turn.definition.state(frame.state).name.as_str());
+    let Some(run) = run::run_mut(execution, id) else { return Ok(None) };
+    if count == 0 || (!is_full && run.is_reading) {
+        return Ok(None);
+    }
+    // The last item has no comma.
+    if bytes > DATA_MAX + 1 {
+        return Err(Failure::too_large(name.unwrap_or_default()));
+    }
+    let items = run.selected.drain(..count).map(Data::into_value).collect();
+    let mut input = Map::new();
+    if let Some(common) = &batch.input {
+        input.insert("BatchInput".into(), common.value().clone());
+    }
+    input.insert("Items".into(), items);
+    Ok(Some(Data::new(Value::Object(input))))
 }
 
 fn items(turn: &mut Turn<'_>, map: &MapBody, documents: &Documents<'_>) -> Result<Vec<Value>, Failure> {

@@ -3,6 +3,7 @@
 //! A turn runs all frames until each of them waits for a task, a timer or children. It knows no clock and draws no random
 //! numbers: both are arguments, so that a turn can be run again.
 
+mod asked;
 mod children;
 mod context;
 mod data;
@@ -315,22 +316,6 @@ impl Execution {
         self.redrive_count
     }
 
-    /// The open task that a token belongs to.
-    pub fn task_of_token(&self, token: &str) -> Option<TaskId> {
-        let hash = task::token_hash(token);
-        self.frames.values().find_map(|frame| match &frame.step {
-            Step::Task(open) if open.token_hash.as_deref() == Some(hash.as_str()) => Some(open.id),
-            _ => None,
-        })
-    }
-
-    /// The run of a distributed Map that has an ARN.
-    pub fn map_run(&self, arn: &str) -> Option<MapRun> {
-        let is_open = |frame: &Frame| matches!(&frame.step, Step::Run(run) if run.arn == arn);
-        let is_there = self.ended_runs.iter().any(|run| run.arn == arn) || self.frames.values().any(is_open);
-        is_there.then(|| self.map_runs().into_iter().find(|run| run.arn == arn)).flatten()
-    }
-
     /// Children of distributed Maps that run: the run, and what [`Command::Spawn`] asked for.
     pub fn open_children(&self, definition: &Definition) -> Vec<(RunKey, Vec<Child>)> {
         let runs = self.frames.iter().filter_map(|(id, frame)| {
@@ -371,7 +356,7 @@ impl Execution {
 
     fn take(&mut self, turn: &mut Turn<'_>, fact: Fact) -> Result<(), Refused> {
         match (&fact, &self.outcome) {
-            (Fact::Redrive, _) => self.redrive(turn)?,
+            (Fact::Redrive, _) => failure::redrive(self, turn)?,
             (_, Some(_)) => return Err(Refused::Closed),
             _ => self.take_open(turn, fact)?,
         }
@@ -389,18 +374,22 @@ impl Execution {
                 self.begin_late(turn);
                 self.stop(turn, details);
             }
-            Fact::Heartbeat(task) => self.heartbeat(turn, task)?,
-            Fact::TaskStarted(task, worker) => self.task_started(turn, task, worker)?,
-            Fact::TaskSubmitted(task, output) => self.task_submitted(turn, task, &output)?,
-            Fact::TaskSucceeded(task, output) => self.task_succeeded(turn, task, output)?,
-            Fact::TaskFailed(task, details) => self.task_failed(turn, task, details, CallPhase::Failed)?,
-            Fact::TaskSubmitFailed(task, details) => self.task_failed(turn, task, details, CallPhase::SubmitFailed)?,
-            Fact::TaskStartFailed(task, details) => self.task_failed(turn, task, details, CallPhase::StartFailed)?,
-            Fact::Items(call, items, is_last) => self.run_items(turn, call, items, is_last)?,
-            Fact::ChildEnded(run, index, outcome) => self.run_child_ended(turn, run, index, &outcome)?,
-            Fact::Written(call, output) => self.run_written(turn, call, &output)?,
+            Fact::Heartbeat(task) => task::heartbeat(self, turn, task)?,
+            Fact::TaskStarted(task, worker) => task::task_started(self, turn, task, worker)?,
+            Fact::TaskSubmitted(task, output) => task::task_submitted(self, turn, task, &output)?,
+            Fact::TaskSucceeded(task, output) => task::task_succeeded(self, turn, task, output)?,
+            Fact::TaskFailed(task, details) => task::task_failed(self, turn, task, details, CallPhase::Failed)?,
+            Fact::TaskSubmitFailed(task, details) => {
+                task::task_failed(self, turn, task, details, CallPhase::SubmitFailed)?;
+            }
+            Fact::TaskStartFailed(task, details) => {
+                task::task_failed(self, turn, task, details, CallPhase::StartFailed)?;
+            }
+            Fact::Items(call, items, is_last) => map::run_items(self, turn, call, items, is_last)?,
+            Fact::ChildEnded(run, index, outcome) => run::run_child_ended(self, turn, run, index, &outcome)?,
+            Fact::Written(call, output) => run::run_written(self, turn, call, &output)?,
             Fact::ReadFailed(call, details) | Fact::WriteFailed(call, details) => {
-                self.run_failed(turn, call, details)?;
+                run::run_failed(self, turn, call, details)?;
             }
         }
         Ok(())
@@ -472,7 +461,7 @@ impl Execution {
             Some(Step::Begin) => self.begin(turn, id),
             Some(Step::Answered(output)) => {
                 let output = output.clone();
-                self.leave_task(turn, id, output);
+                task::leave_task(self, turn, id, output);
             }
             _ => {}
         }
@@ -500,7 +489,7 @@ impl Execution {
             return;
         }
         if let Err(failure) = self.work(turn, id) {
-            self.fail(turn, id, failure);
+            failure::fail(self, turn, id, failure);
         }
     }
 
@@ -508,14 +497,14 @@ impl Execution {
         let Some(frame) = self.frames.get(&id) else { return Ok(()) };
         let state = turn.definition.state(frame.state);
         match &state.body {
-            Body::Pass { result } => self.pass(turn, id, result.as_ref()),
-            Body::Task(task) => self.begin_task(turn, id, task),
-            Body::Choice(choice) => self.choose(turn, id, choice),
-            Body::Wait(until) => self.begin_wait(turn, id, until),
-            Body::Succeed => self.succeed(turn, id),
-            Body::Fail(fail) => self.fail_state(turn, id, fail),
-            Body::Parallel(branches) => self.begin_parallel(turn, id, branches),
-            Body::Map(map) => self.begin_map(turn, id, map),
+            Body::Pass { result } => exit::pass(self, turn, id, result.as_ref()),
+            Body::Task(task) => task::begin_task(self, turn, id, task),
+            Body::Choice(choice) => exit::choose(self, turn, id, choice),
+            Body::Wait(until) => wait::begin_wait(self, turn, id, until),
+            Body::Succeed => exit::succeed(self, turn, id),
+            Body::Fail(fail) => exit::fail_state(self, turn, id, fail),
+            Body::Parallel(branches) => children::begin_parallel(self, turn, id, branches),
+            Body::Map(map) => map::begin_map(self, turn, id, map),
         }
     }
 
@@ -532,7 +521,7 @@ impl Execution {
         if turn.now_ms >= self.deadline_ms {
             self.begin_late(turn);
             let details = ErrorDetails::default();
-            let previous = self.abort_open(turn);
+            let previous = children::abort_open(self, turn);
             return self.close(turn, previous, Outcome::TimedOut(details));
         }
         let mut due: Vec<(u64, FrameId)> = self
@@ -551,11 +540,11 @@ impl Execution {
 
     fn frame_due(&mut self, turn: &mut Turn<'_>, id: FrameId) {
         match self.frames.get(&id).map(|frame| &frame.step) {
-            Some(Step::Task(_)) => self.task_due(turn, id),
+            Some(Step::Task(_)) => task::task_due(self, turn, id),
             Some(Step::Until { is_retry: true, .. }) => self.make_ready(id, Step::Begin),
             Some(Step::Until { is_retry: false, .. }) => {
-                if let Err(failure) = self.end_wait(turn, id) {
-                    self.fail(turn, id, failure);
+                if let Err(failure) = wait::end_wait(self, turn, id) {
+                    failure::fail(self, turn, id, failure);
                 }
             }
             _ => {}
@@ -570,12 +559,12 @@ impl Execution {
     }
 
     fn stop(&mut self, turn: &mut Turn<'_>, details: ErrorDetails) {
-        let previous = self.abort_open(turn);
+        let previous = children::abort_open(self, turn);
         self.close(turn, previous, Outcome::Aborted(details));
     }
 
     fn close(&mut self, turn: &mut Turn<'_>, previous: EventId, outcome: Outcome) {
-        self.give_up_open(turn);
+        children::give_up_open(self, turn);
         self.ready.clear();
         self.stopped_ms = turn.now_ms;
         self.outcome = Some(outcome.clone());

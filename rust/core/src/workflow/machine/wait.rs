@@ -2,65 +2,52 @@
 
 use super::exit::Exit;
 use super::failure::Failure;
-use super::frame::{Frame, FrameId, Step, TaskId};
-use super::history::EventId;
-use super::{Execution, Turn};
-use crate::workflow::definition::{Definition, Until};
+use super::frame::{FrameId, Step};
+use super::{context, exit, Execution, Turn};
+use crate::workflow::definition::Until;
 use crate::workflow::query::{Documents, Operand, SECONDS_MAX};
 use crate::workflow::scope::EvaluationError;
 use crate::workflow::timestamp::Timestamp;
 
-impl Execution {
-    /// The states that wait: the events of their entries, until when at the latest, and for which call. Before a retry they wait, too.
-    pub fn waits(&self) -> impl Iterator<Item = (EventId, Option<u64>, Option<TaskId>)> + '_ {
-        self.frames.values().filter_map(|frame| match &frame.step {
-            Step::Until { due_ms, .. } => Some((frame.entered, Some(*due_ms), None)),
-            Step::Task(open) => Some((frame.entered, open.deadline(), Some(open.id))),
-            _ => None,
-        })
+pub(super) fn begin_wait(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    id: FrameId,
+    until: &Until,
+) -> Result<(), Failure> {
+    let due_ms = wait_until(execution, turn, id, until)?;
+    if turn.inspection.is_some() || due_ms <= turn.now_ms {
+        return end_wait(execution, turn, id);
     }
-
-    /// The name of the state whose call a task is.
-    pub fn state_of<'d>(&self, definition: &'d Definition, task: TaskId) -> Option<&'d str> {
-        let is_it = |frame: &&Frame| matches!(&frame.step, Step::Task(open) if open.id == task);
-        self.frames.values().find(is_it).map(|frame| definition.state_name(frame.state))
+    if let Some(frame) = execution.frames.get_mut(&id) {
+        frame.step = Step::Until { due_ms, is_retry: false };
     }
+    Ok(())
+}
 
-    pub(super) fn begin_wait(&mut self, turn: &mut Turn<'_>, id: FrameId, until: &Until) -> Result<(), Failure> {
-        let due_ms = self.wait_until(turn, id, until)?;
-        if turn.inspection.is_some() || due_ms <= turn.now_ms {
-            return self.end_wait(turn, id);
+pub(super) fn end_wait(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+    exit::exit_state(execution, turn, id, Exit::passing_on())
+}
+
+fn wait_until(execution: &Execution, turn: &mut Turn<'_>, id: FrameId, until: &Until) -> Result<u64, Failure> {
+    let Some(frame) = execution.frames.get(&id) else { return Ok(turn.now_ms) };
+    let state = turn.definition.state(frame.state);
+    let context = context::context(execution, turn, frame, None);
+    let effective = turn.effective_input(state, frame, &context)?;
+    let documents = Documents {
+        root: &effective,
+        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
+    };
+    match until {
+        Until::Seconds(operand) => {
+            let seconds = wait_seconds(operand, &documents, turn)?;
+            Ok(turn.now_ms.saturating_add(seconds.saturating_mul(1_000)))
         }
-        if let Some(frame) = self.frames.get_mut(&id) {
-            frame.step = Step::Until { due_ms, is_retry: false };
-        }
-        Ok(())
-    }
-
-    pub(super) fn end_wait(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
-        self.exit(turn, id, Exit::passing_on())
-    }
-
-    fn wait_until(&self, turn: &mut Turn<'_>, id: FrameId, until: &Until) -> Result<u64, Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(turn.now_ms) };
-        let state = turn.definition.state(frame.state);
-        let context = self.context(turn, frame, None);
-        let effective = turn.effective_input(state, frame, &context)?;
-        let documents = Documents {
-            root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-        };
-        match until {
-            Until::Seconds(operand) => {
-                let seconds = wait_seconds(operand, &documents, turn)?;
-                Ok(turn.now_ms.saturating_add(seconds.saturating_mul(1_000)))
-            }
-            Until::Timestamp(operand) => {
-                let moment = wait_timestamp(operand, &documents, turn)?;
-                // A time before 1970 has passed; a part of a millisecond is waited for, too.
-                let part = i64::from(moment.nanoseconds % 1_000_000 > 0);
-                Ok(u64::try_from(moment.milliseconds() + part).unwrap_or_default())
-            }
+        Until::Timestamp(operand) => {
+            let moment = wait_timestamp(operand, &documents, turn)?;
+            // A time before 1970 has passed; a part of a millisecond is waited for, too.
+            let part = i64::from(moment.nanoseconds % 1_000_000 > 0);
+            Ok(u64::try_from(moment.milliseconds() + part).unwrap_or_default())
         }
     }
 }

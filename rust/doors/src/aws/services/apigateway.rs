@@ -12,6 +12,7 @@ use crate::aws::model::{Location, Member, Model, Operation};
 use crate::aws::services::members::{from_json, to_json};
 use crate::aws::services::SERVICES;
 use crate::aws::value::Value;
+use crate::gateway::rest_test;
 
 /// What the core does not carry out: they run a method, and ask an authoriser.
 const TESTS: [&str; 2] = ["TestInvokeMethod", "TestInvokeAuthorizer"];
@@ -115,7 +116,8 @@ async fn test(call: &Call<'_>, model: &Model, operation: &Operation) -> Result<V
         params.remove("clientCertificateId");
     }
     let services = call.key.as_ref().map_or(&[][..], |key| key.services.as_slice());
-    let answer = tester().test_method(call.engine, &json!(params).to_string().into_bytes(), services).await;
+    let answer =
+        rest_test::test_method(&tester(), call.engine, &json!(params).to_string().into_bytes(), services).await;
     let told: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.status != 200 {
         let code = answer.header("x-amzn-errortype").unwrap_or("InternalServerErrorException");

@@ -23,6 +23,7 @@ use crate::aws::services::events_tags::{
     check_tags, list_tags_for_resource, policy_of, put_permission, remove_permission, tag_notes, tag_resource,
     untag_resource,
 };
+use crate::aws::services::kinesis;
 use crate::aws::services::page::{page, Token};
 use crate::aws::services::scheduler::message_group;
 use crate::aws::value::{Fields, Key, Value};
@@ -113,65 +114,63 @@ pub(super) fn settings<T: serde::de::DeserializeOwned>(json: Json) -> Result<T, 
     serde_json::from_value(json).map_err(|error| Fault::validation(error.to_string()))
 }
 
-impl Call<'_> {
-    /// The bus that a member names, by its name or its ARN.
-    pub(super) fn bus_of(&self, given: Option<&str>) -> Result<String, Fault> {
-        let given = given.unwrap_or("default");
-        let prefix = format!("arn:aws:events:{}:{}:event-bus/", self.region, self.account);
-        match given.strip_prefix(&prefix) {
-            Some(name) => Ok(name.to_owned()),
-            None if given.starts_with("arn:") => {
-                Err(Fault::new("ResourceNotFoundException", format!("Event bus {given} does not exist.")))
-            }
-            None => Ok(given.to_owned()),
+/// The bus that a member names, by its name or its ARN.
+pub(super) fn bus_of(call: &Call<'_>, given: Option<&str>) -> Result<String, Fault> {
+    let given = given.unwrap_or("default");
+    let prefix = format!("arn:aws:events:{}:{}:event-bus/", call.region, call.account);
+    match given.strip_prefix(&prefix) {
+        Some(name) => Ok(name.to_owned()),
+        None if given.starts_with("arn:") => {
+            Err(Fault::new("ResourceNotFoundException", format!("Event bus {given} does not exist.")))
+        }
+        None => Ok(given.to_owned()),
+    }
+}
+
+fn named_bus(call: &Call<'_>) -> Result<String, Fault> {
+    bus_of(call, call.input.text("EventBusName"))
+}
+
+async fn described_rule(call: &Call<'_>, member: &str) -> Result<(RuleNamed, Json), Fault> {
+    let named = RuleNamed { bus: named_bus(call)?, name: call.input.needed(member).to_owned() };
+    let rule = call.ask(Request::RuleDescribe(named.clone())).await.map_err(|error| rule_fault(&named, error))?;
+    Ok((named, rule))
+}
+
+/// What an ARN names, as the engine names it: `{"queue": "orders"}`.
+pub(super) fn recipient(call: &Call<'_>, arn: &str) -> Result<(&'static str, String), Fault> {
+    let place = format!("{}:{}", call.region, call.account);
+    for (service, kind, key) in RECIPIENTS {
+        if let Some(name) = arn.strip_prefix(&format!("arn:aws:{service}:{place}:{kind}")) {
+            // On AWS the ARN of an API destination ends in an id.
+            let name = if key == "api_destination" { name.split('/').next().unwrap_or(name) } else { name };
+            return Ok((key, if key == "stream" { kinesis::not_a_group(call, name)? } else { name.to_owned() }));
         }
     }
-
-    fn bus(&self) -> Result<String, Fault> {
-        self.bus_of(self.input.text("EventBusName"))
-    }
-
-    async fn described_rule(&self, member: &str) -> Result<(RuleNamed, Json), Fault> {
-        let named = RuleNamed { bus: self.bus()?, name: self.input.needed(member).to_owned() };
-        let rule = self.ask(Request::RuleDescribe(named.clone())).await.map_err(|error| rule_fault(&named, error))?;
-        Ok((named, rule))
-    }
-
-    /// What an ARN names, as the engine names it: `{"queue": "orders"}`.
-    pub(super) fn recipient(&self, arn: &str) -> Result<(&'static str, String), Fault> {
-        let place = format!("{}:{}", self.region, self.account);
-        for (service, kind, key) in RECIPIENTS {
-            if let Some(name) = arn.strip_prefix(&format!("arn:aws:{service}:{place}:{kind}")) {
-                // On AWS the ARN of an API destination ends in an id.
-                let name = if key == "api_destination" { name.split('/').next().unwrap_or(name) } else { name };
-                return Ok((key, if key == "stream" { self.not_a_group(name)? } else { name.to_owned() }));
-            }
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    if let ["arn", "aws", service, region, account, _] = parts[..] {
+        let is_here = region == call.region && account == call.account;
+        if service == "scheduler" || is_here && RECIPIENTS.iter().all(|(own, ..)| *own != service) {
+            let text = "forebay has no such targets: functions, queues, topics, streams, buses, state machines and API destinations are some. A function can make any call";
+            return refuse(format!("Parameter {arn} is not valid. Reason: {text}."));
         }
-        let parts: Vec<&str> = arn.splitn(6, ':').collect();
-        if let ["arn", "aws", service, region, account, _] = parts[..] {
-            let is_here = region == self.region && account == self.account;
-            if service == "scheduler" || is_here && RECIPIENTS.iter().all(|(own, ..)| *own != service) {
-                let text = "forebay has no such targets: functions, queues, topics, streams, buses, state machines and API destinations are some. A function can make any call";
-                return refuse(format!("Parameter {arn} is not valid. Reason: {text}."));
-            }
-        }
-        refuse(format!("Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."))
     }
+    refuse(format!("Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."))
+}
 
-    /// The ARN of what the engine names.
-    pub(super) fn recipient_arn(&self, given: &Json) -> String {
-        let place = format!("{}:{}", self.region, self.account);
-        for (service, kind, key) in RECIPIENTS {
-            if let Some(name) = given[key].as_str() {
-                return format!("arn:aws:{service}:{place}:{kind}{name}");
-            }
+/// The ARN of what the engine names.
+pub(super) fn recipient_arn(call: &Call<'_>, given: &Json) -> String {
+    let place = format!("{}:{}", call.region, call.account);
+    for (service, kind, key) in RECIPIENTS {
+        if let Some(name) = given[key].as_str() {
+            return format!("arn:aws:{service}:{place}:{kind}{name}");
         }
-        String::new()
     }
+    String::new()
+}
 
-    pub(super) fn queue_arn(&self, name: Option<&str>) -> Option<String> {
-        name.map(|name| format!("arn:aws:sqs:{}:{}:{name}", self.region, self.account))
-    }
+pub(super) fn queue_arn(call: &Call<'_>, name: Option<&str>) -> Option<String> {
+    name.map(|name| format!("arn:aws:sqs:{}:{}:{name}", call.region, call.account))
 }
 
 pub(super) fn rule_fault(named: &RuleNamed, error: EngineError) -> Fault {
@@ -189,7 +188,7 @@ async fn put_events(call: &Call<'_>) -> Result<Value, Fault> {
     let mut by_bus: Vec<(String, Vec<usize>, Vec<Entry>)> = Vec::new();
     let given = call.input.list("Entries");
     for (at, one) in given.iter().enumerate() {
-        let bus = call.bus_of(one.text("EventBusName"))?;
+        let bus = bus_of(call, one.text("EventBusName"))?;
         let text = |name: &str| one.text(name).unwrap_or_default().to_owned();
         let entry = Entry {
             source: text("Source"),
@@ -236,7 +235,7 @@ async fn put_events(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn put_rule(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
-    let (bus, name) = (call.bus()?, input.needed("Name").to_owned());
+    let (bus, name) = (named_bus(call)?, input.needed("Name").to_owned());
     let existing = call.ask(Request::RuleDescribe(RuleNamed { bus: bus.clone(), name: name.clone() })).await;
     let targets = existing.as_ref().map_or_else(|_| json!([]), |rule| rule["targets"].clone());
     let rule: RuleSettings = settings(json!({
@@ -279,12 +278,12 @@ fn rule(given: &Json) -> Value {
 }
 
 async fn describe_rule(call: &Call<'_>) -> Result<Value, Fault> {
-    let (_, given) = call.described_rule("Name").await?;
+    let (_, given) = described_rule(call, "Name").await?;
     Ok(rule(&given).with("CreatedBy", call.account))
 }
 
 async fn rules(call: &Call<'_>) -> Result<Vec<Json>, Fault> {
-    let listed = call.ask(Request::RuleList(Named { name: call.bus()? })).await.map_err(fault)?;
+    let listed = call.ask(Request::RuleList(Named { name: named_bus(call)? })).await.map_err(fault)?;
     let Json::Array(mut rules) = listed else { return Ok(Vec::new()) };
     rules.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
     Ok(rules)
@@ -311,7 +310,7 @@ async fn list_rules(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn enable(call: &Call<'_>, enabled: bool) -> Result<Value, Fault> {
-    let (named, _) = call.described_rule("Name").await?;
+    let (named, _) = described_rule(call, "Name").await?;
     let RuleNamed { bus, name } = named;
     call.ask(Request::RuleEnable(EnableRule { bus, name, enabled })).await.map_err(fault)?;
     Ok(Value::structure())
@@ -327,7 +326,7 @@ async fn disable_rule(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn delete_rule(call: &Call<'_>) -> Result<Value, Fault> {
     // A rule that is not there is deleted, as on AWS; one with targets is not.
-    let Ok((named, rule)) = call.described_rule("Name").await else { return Ok(Value::structure()) };
+    let Ok((named, rule)) = described_rule(call, "Name").await else { return Ok(Value::structure()) };
     if rule["targets"].as_array().is_some_and(|targets| !targets.is_empty()) {
         return refuse("Rule can't be deleted since it has targets.");
     }
@@ -355,9 +354,9 @@ fn target_of(call: &Call<'_>, given: &Value) -> Result<Target, Fault> {
             return refuse(format!("{other}: forebay's targets do not have it"));
         }
     }
-    let (kind, name) = call.recipient(given.needed("Arn"))?;
+    let (kind, name) = recipient(call, given.needed("Arn"))?;
     let dead_letters = given.get("DeadLetterConfig").and_then(|config| config.text("Arn"));
-    let dead_letters = dead_letters.map(|arn| call.recipient(arn).map(|(_, name)| name)).transpose()?;
+    let dead_letters = dead_letters.map(|arn| recipient(call, arn).map(|(_, name)| name)).transpose()?;
     let transformer = given.get("InputTransformer").map(|transformer| {
         let paths = transformer.entries("InputPathsMap").iter();
         let paths: Vec<(String, String)> = paths
@@ -419,14 +418,14 @@ fn target(call: &Call<'_>, given: &Json) -> Value {
             given["http_parameters"].as_object().map(|_| http_parameters(&given["http_parameters"])),
         )
         .with("Id", given["id"].as_str())
-        .with("Arn", call.recipient_arn(given))
+        .with("Arn", recipient_arn(call, given))
         .with("RoleArn", given["role"].as_str())
         .with("Input", given["input"].as_str())
         .with("InputPath", given["input_path"].as_str())
         .with("InputTransformer", transformer)
         .with("KinesisParameters", one("PartitionKeyPath", given["partition_key_path"].as_str()))
         .with("SqsParameters", one("MessageGroupId", given["group_id"].as_str()))
-        .with("DeadLetterConfig", one("Arn", call.queue_arn(given["dead_letter_queue"].as_str()).as_deref()))
+        .with("DeadLetterConfig", one("Arn", queue_arn(call, given["dead_letter_queue"].as_str()).as_deref()))
 }
 
 fn http_parameters(given: &Json) -> Value {
@@ -455,7 +454,7 @@ async fn put_rule_again(call: &Call<'_>, named: RuleNamed, mut rule: Json, targe
 }
 
 async fn put_targets(call: &Call<'_>) -> Result<Value, Fault> {
-    let (named, rule) = call.described_rule("Rule").await?;
+    let (named, rule) = described_rule(call, "Rule").await?;
     let mut targets = rule["targets"].as_array().cloned().unwrap_or_default();
     for given in call.input.list("Targets") {
         let target = json!(target_of(call, given)?);
@@ -469,7 +468,7 @@ async fn put_targets(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn remove_targets(call: &Call<'_>) -> Result<Value, Fault> {
-    let (named, rule) = call.described_rule("Rule").await?;
+    let (named, rule) = described_rule(call, "Rule").await?;
     let ids: Vec<&str> = call.input.texts("Ids").collect();
     let mut targets = rule["targets"].as_array().cloned().unwrap_or_default();
     targets.retain(|one| !one["id"].as_str().is_some_and(|id| ids.contains(&id)));
@@ -478,7 +477,7 @@ async fn remove_targets(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn list_targets_by_rule(call: &Call<'_>) -> Result<Value, Fault> {
-    let (_, rule) = call.described_rule("Rule").await?;
+    let (_, rule) = described_rule(call, "Rule").await?;
     let mut targets: Vec<&Json> = rule["targets"].as_array().into_iter().flatten().collect();
     targets.sort_by_key(|one| one["id"].as_str().unwrap_or_default().to_owned());
     let (targets, next) = paged(call, targets, |one| one["id"].as_str().unwrap_or_default())?;
@@ -489,7 +488,7 @@ async fn list_targets_by_rule(call: &Call<'_>) -> Result<Value, Fault> {
 async fn list_rule_names_by_target(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("TargetArn");
     let has_target = |rule: &Json| {
-        rule["targets"].as_array().is_some_and(|targets| targets.iter().any(|one| call.recipient_arn(one) == arn))
+        rule["targets"].as_array().is_some_and(|targets| targets.iter().any(|one| recipient_arn(call, one) == arn))
     };
     let listed: Vec<Json> = rules(call).await?.into_iter().filter(has_target).collect();
     let (listed, next) = paged(call, listed, |one| one["name"].as_str().unwrap_or_default())?;
@@ -538,7 +537,7 @@ fn refuse_unknown(call: &Call<'_>) -> Result<(), Fault> {
 
 async fn update_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
     refuse_unknown(call)?;
-    let name = call.bus_of(call.input.text("Name"))?;
+    let name = bus_of(call, call.input.text("Name"))?;
     let described = call.ask(Request::BusDescribe(Named { name: name.clone() })).await;
     described.map_err(|error| no_bus(&name, error))?;
     let declare = settings(json!({"name": name, "description": call.input.text("Description")}))?;
@@ -549,7 +548,7 @@ async fn update_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
         .with("Description", bus["description"].as_str().filter(|text| !text.is_empty())))
 }
 
-fn bus(given: &Json) -> Value {
+fn shown_bus(given: &Json) -> Value {
     Value::structure()
         .with("Name", given["name"].as_str())
         .with("Arn", given["arn"].as_str())
@@ -570,9 +569,9 @@ pub(super) fn no_bus(name: &str, error: EngineError) -> Fault {
 }
 
 async fn describe_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.bus_of(call.input.text("Name"))?;
+    let name = bus_of(call, call.input.text("Name"))?;
     let described = call.ask(Request::BusDescribe(Named { name: name.clone() })).await;
-    Ok(bus(&described.map_err(|error| no_bus(&name, error))?))
+    Ok(shown_bus(&described.map_err(|error| no_bus(&name, error))?))
 }
 
 async fn list_event_buses(call: &Call<'_>) -> Result<Value, Fault> {
@@ -582,12 +581,12 @@ async fn list_event_buses(call: &Call<'_>) -> Result<Value, Fault> {
     buses.retain(|one| one["name"].as_str().is_some_and(|name| name.starts_with(prefix)));
     buses.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
     let (buses, next) = paged(call, buses, |one| one["name"].as_str().unwrap_or_default())?;
-    let buses: Vec<Value> = buses.into_iter().map(bus).collect();
+    let buses: Vec<Value> = buses.into_iter().map(shown_bus).collect();
     Ok(Value::structure().with("EventBuses", buses).with("NextToken", next))
 }
 
 async fn delete_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.bus_of(call.input.text("Name"))?;
+    let name = bus_of(call, call.input.text("Name"))?;
     match call.ask(Request::BusDelete(Named { name: name.clone() })).await {
         Ok(_) | Err(EngineError::NotFound(_)) => Ok(Value::structure()),
         Err(EngineError::Conflict(text)) if text.contains(" rule") => {

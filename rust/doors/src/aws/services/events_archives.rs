@@ -7,33 +7,27 @@ use serde_json::{json, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::events::{fault, no_bus, paged, settings};
+use crate::aws::services::events::{self, fault, no_bus, paged, settings};
 use crate::aws::value::Value;
 
 const DAY_MS: i64 = 86_400_000;
 
-impl Call<'_> {
-    async fn described_archive(&self, name: &str) -> Result<Json, Fault> {
-        self.ask(Request::ArchiveDescribe(ArchiveNamed { name: name.to_owned() })).await.map_err(|error| match error {
-            EngineError::NotFound(_) => {
-                Fault::new("ResourceNotFoundException", format!("Archive {name} does not exist."))
-            }
-            error => fault(error),
-        })
-    }
+async fn described_archive(call: &Call<'_>, name: &str) -> Result<Json, Fault> {
+    call.ask(Request::ArchiveDescribe(ArchiveNamed { name: name.to_owned() })).await.map_err(|error| match error {
+        EngineError::NotFound(_) => Fault::new("ResourceNotFoundException", format!("Archive {name} does not exist.")),
+        error => fault(error),
+    })
+}
 
-    fn archive_arn(&self, name: &str) -> String {
-        format!("arn:aws:events:{}:{}:archive/{name}", self.region, self.account)
-    }
+fn archive_arn(call: &Call<'_>, name: &str) -> String {
+    format!("arn:aws:events:{}:{}:archive/{name}", call.region, call.account)
+}
 
-    async fn described_replay(&self, name: &str) -> Result<Json, Fault> {
-        self.ask(Request::ReplayDescribe(ReplayNamed { name: name.to_owned() })).await.map_err(|error| match error {
-            EngineError::NotFound(_) => {
-                Fault::new("ResourceNotFoundException", format!("Replay {name} does not exist."))
-            }
-            error => fault(error),
-        })
-    }
+async fn described_replay(call: &Call<'_>, name: &str) -> Result<Json, Fault> {
+    call.ask(Request::ReplayDescribe(ReplayNamed { name: name.to_owned() })).await.map_err(|error| match error {
+        EngineError::NotFound(_) => Fault::new("ResourceNotFoundException", format!("Replay {name} does not exist.")),
+        error => fault(error),
+    })
 }
 
 fn time(ms: &Json) -> Value {
@@ -86,24 +80,24 @@ async fn put(call: &Call<'_>, name: &str, bus: String, existing: Option<&Json>) 
 
 pub(super) async fn create_archive(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("ArchiveName");
-    if call.described_archive(name).await.is_ok() {
+    if described_archive(call, name).await.is_ok() {
         return Err(Fault::new("ResourceAlreadyExistsException", format!("Archive {name} already exists.")));
     }
-    let bus = call.bus_of(call.input.text("EventSourceArn"))?;
+    let bus = events::bus_of(call, call.input.text("EventSourceArn"))?;
     put(call, name, bus, None).await
 }
 
 pub(super) async fn update_archive(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("ArchiveName");
-    let existing = call.described_archive(name).await?;
+    let existing = described_archive(call, name).await?;
     put(call, name, existing["bus"].as_str().unwrap_or_default().to_owned(), Some(&existing)).await
 }
 
 pub(super) async fn describe_archive(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("ArchiveName");
-    let given = call.described_archive(name).await?;
+    let given = described_archive(call, name).await?;
     Ok(shown(call, &given)
-        .with("ArchiveArn", call.archive_arn(name))
+        .with("ArchiveArn", archive_arn(call, name))
         .with("EventPattern", given["pattern"].as_str())
         .with("Description", given["description"].as_str().filter(|text| !text.is_empty())))
 }
@@ -111,7 +105,7 @@ pub(super) async fn describe_archive(call: &Call<'_>) -> Result<Value, Fault> {
 pub(super) async fn list_archives(call: &Call<'_>) -> Result<Value, Fault> {
     let listed = call.ask(Request::ArchiveList(Empty {})).await.map_err(fault)?;
     let prefix = call.input.text("NamePrefix").unwrap_or_default();
-    let source = call.input.text("EventSourceArn").map(|arn| call.bus_of(Some(arn))).transpose()?;
+    let source = call.input.text("EventSourceArn").map(|arn| events::bus_of(call, Some(arn))).transpose()?;
     if let Some(name) = &source {
         let described = call.ask(Request::BusDescribe(bus::Named { name: name.clone() })).await;
         described.map_err(|error| no_bus(name, error))?;
@@ -127,7 +121,7 @@ pub(super) async fn list_archives(call: &Call<'_>) -> Result<Value, Fault> {
 
 pub(super) async fn delete_archive(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("ArchiveName");
-    call.described_archive(name).await?;
+    described_archive(call, name).await?;
     call.ask(Request::ArchiveDelete(ArchiveNamed { name: name.to_owned() })).await.map_err(fault)?;
     Ok(Value::structure())
 }
@@ -145,15 +139,15 @@ pub(super) async fn start_replay(call: &Call<'_>) -> Result<Value, Fault> {
     let empty = Value::structure();
     let destination = input.get("Destination").unwrap_or(&empty);
     let source = input.needed("EventSourceArn");
-    let archive = source.strip_prefix(&call.archive_arn("")).ok_or_else(|| {
+    let archive = source.strip_prefix(&archive_arn(call, "")).ok_or_else(|| {
         Fault::validation(format!("Parameter EventSourceArn is not valid. Reason: {source} is not an archive's ARN."))
     })?;
-    if call.described_replay(name).await.is_ok() {
+    if described_replay(call, name).await.is_ok() {
         return Err(Fault::new("ResourceAlreadyExistsException", format!("Replay {name} already exists.")));
     }
     let start: StartReplay = settings(json!({
         "name": name,
-        "bus": call.bus_of(destination.text("Arn"))?,
+        "bus": events::bus_of(call, destination.text("Arn"))?,
         "archive": archive,
         "start_ms": input.time("EventStartTime").unwrap_or_default().max(0),
         "end_ms": input.time("EventEndTime").unwrap_or_default().max(0),
@@ -174,7 +168,7 @@ fn replay(call: &Call<'_>, given: &Json) -> Value {
     Value::structure()
         .with("ReplayName", given["name"].as_str())
         .with("State", given["state"].as_str())
-        .with("EventSourceArn", given["archive"].as_str().map(|name| call.archive_arn(name)))
+        .with("EventSourceArn", given["archive"].as_str().map(|name| archive_arn(call, name)))
         .with("EventStartTime", time(&given["start_ms"]))
         .with("EventEndTime", time(&given["end_ms"]))
         .with("EventLastReplayedTime", time(&given["last_event_ms"]))
@@ -183,7 +177,7 @@ fn replay(call: &Call<'_>, given: &Json) -> Value {
 }
 
 pub(super) async fn describe_replay(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.described_replay(call.input.needed("ReplayName")).await?;
+    let given = described_replay(call, call.input.needed("ReplayName")).await?;
     let bus = given["bus"].as_str().unwrap_or_default();
     let place = format!("{}:{}", call.region, call.account);
     let rules = given["rules"].as_array().map(|rules| {
@@ -216,7 +210,7 @@ pub(super) async fn list_replays(call: &Call<'_>) -> Result<Value, Fault> {
 
 pub(super) async fn cancel_replay(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("ReplayName");
-    call.described_replay(name).await?;
+    described_replay(call, name).await?;
     let cancelled =
         call.ask(Request::ReplayCancel(ReplayNamed { name: name.to_owned() })).await.map_err(|error| match error {
             EngineError::Invalid(text) => Fault::new("IllegalStatusException", text),

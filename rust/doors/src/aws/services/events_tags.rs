@@ -8,7 +8,7 @@ use serde_json::{json, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::events::{fault, no_bus, rule_fault};
+use crate::aws::services::events::{self, fault, no_bus, rule_fault};
 use crate::aws::value::Value;
 
 /// Begins the notes that are tags.
@@ -143,7 +143,7 @@ fn parsed(text: Option<&str>) -> Json {
 }
 
 pub(super) async fn put_permission(call: &Call<'_>) -> Result<Value, Fault> {
-    let bus = Tagged::Bus(call.bus_of(call.input.text("EventBusName"))?);
+    let bus = Tagged::Bus(events::bus_of(call, call.input.text("EventBusName"))?);
     let described = bus.described(call).await?;
     let text = match call.input.text("Policy") {
         Some(text) => {
@@ -176,7 +176,7 @@ pub(super) async fn put_permission(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 pub(super) async fn remove_permission(call: &Call<'_>) -> Result<Value, Fault> {
-    let bus = Tagged::Bus(call.bus_of(call.input.text("EventBusName"))?);
+    let bus = Tagged::Bus(events::bus_of(call, call.input.text("EventBusName"))?);
     let described = bus.described(call).await?;
     let mut left = None;
     if call.input.flag("RemoveAllPermissions") != Some(true) {

@@ -17,10 +17,11 @@ use crate::aws::services::kinesis_consumers::{
 };
 use crate::aws::services::kinesis_iterator::ShardIterator;
 use crate::aws::services::kinesis_streams::{
-    add_tags_to_stream, create_stream, decrease_stream_retention_period, delete_stream, describe_account_settings,
-    describe_limits, describe_stream, describe_stream_summary, increase_stream_retention_period, list_shards,
-    list_streams, list_tags_for_resource, list_tags_for_stream, merge_shards, remove_tags_from_stream, split_shard,
-    tag_resource, untag_resource, update_shard_count, update_stream_mode,
+    self, add_tags_to_stream, create_stream, decrease_stream_retention_period, delete_stream,
+    describe_account_settings, describe_limits, describe_stream, describe_stream_summary,
+    increase_stream_retention_period, list_shards, list_streams, list_tags_for_resource, list_tags_for_stream,
+    merge_shards, remove_tags_from_stream, split_shard, tag_resource, untag_resource, update_shard_count,
+    update_stream_mode,
 };
 use crate::aws::services::kinesis_subscription::subscribe_to_shard;
 use crate::aws::value::Value;
@@ -79,51 +80,45 @@ pub(super) fn fault(error: EngineError) -> Fault {
     }
 }
 
-impl Call<'_> {
-    /// The stream that the input names, by its name or its ARN.
-    pub(super) fn stream(&self) -> Result<String, Fault> {
-        let (name, arn) = (self.input.text("StreamName"), self.input.text("StreamARN"));
-        let Some(arn) = arn else {
-            let text = "Either StreamName or StreamARN must be given.";
-            return self.not_a_group(name.ok_or_else(|| Fault::new("InvalidArgumentException", text))?);
-        };
-        let named = self.stream_of_arn(arn)?;
-        if let Some(name) = name.filter(|name| *name != named) {
-            let text = format!("StreamARN names the stream {named}, and StreamName the stream {name}.");
-            return Err(Fault::new("InvalidArgumentException", text));
-        }
-        Ok(named)
+/// The stream that the input names, by its name or its ARN.
+pub(super) fn stream(call: &Call<'_>) -> Result<String, Fault> {
+    let (name, arn) = (call.input.text("StreamName"), call.input.text("StreamARN"));
+    let Some(arn) = arn else {
+        let text = "Either StreamName or StreamARN must be given.";
+        return not_a_group(call, name.ok_or_else(|| Fault::new("InvalidArgumentException", text))?);
+    };
+    let named = stream_of_arn(call, arn)?;
+    if let Some(name) = name.filter(|name| *name != named) {
+        let text = format!("StreamARN names the stream {named}, and StreamName the stream {name}.");
+        return Err(Fault::new("InvalidArgumentException", text));
     }
-
-    pub(super) fn stream_of_arn(&self, arn: &str) -> Result<String, Fault> {
-        let prefix = format!("arn:aws:kinesis:{}:{}:stream/", self.region, self.account);
-        let name = arn.strip_prefix(&prefix).and_then(|rest| rest.split('/').next());
-        self.not_a_group(name.ok_or_else(|| no_stream(arn, self.account))?)
-    }
-
-    /// A stream's name, unless it is that of a log group: those are none of Kinesis's, and a key of Kinesis has none of them.
-    pub(super) fn not_a_group(&self, name: &str) -> Result<String, Fault> {
-        if name.starts_with(GROUP) {
-            return Err(self.no_stream(name));
-        }
-        Ok(name.to_owned())
-    }
-
-    pub(super) fn no_stream(&self, name: &str) -> Fault {
-        no_stream(name, self.account)
-    }
-
-    /// The same error, in AWS's words where it is that there is no stream.
-    pub(super) fn stream_fault(&self, name: &str, error: EngineError) -> Fault {
-        match error {
-            EngineError::NotFound(_) => self.no_stream(name),
-            error => fault(error),
-        }
-    }
+    Ok(named)
 }
 
-fn no_stream(name: &str, account: &str) -> Fault {
-    Fault::new("ResourceNotFoundException", format!("Stream {name} under account {account} not found."))
+pub(super) fn stream_of_arn(call: &Call<'_>, arn: &str) -> Result<String, Fault> {
+    let prefix = format!("arn:aws:kinesis:{}:{}:stream/", call.region, call.account);
+    let name = arn.strip_prefix(&prefix).and_then(|rest| rest.split('/').next());
+    not_a_group(call, name.ok_or_else(|| no_stream(call, arn))?)
+}
+
+/// A stream's name, unless it is that of a log group: those are none of Kinesis's, and a key of Kinesis has none of them.
+pub(super) fn not_a_group(call: &Call<'_>, name: &str) -> Result<String, Fault> {
+    if name.starts_with(GROUP) {
+        return Err(no_stream(call, name));
+    }
+    Ok(name.to_owned())
+}
+
+pub(super) fn no_stream(call: &Call<'_>, name: &str) -> Fault {
+    Fault::new("ResourceNotFoundException", format!("Stream {name} under account {} not found.", call.account))
+}
+
+/// The same error, in AWS's words where it is that there is no stream.
+pub(super) fn stream_fault(call: &Call<'_>, name: &str, error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(_) => no_stream(call, name),
+        error => fault(error),
+    }
 }
 
 /// A record's key and data out of the input of a put.
@@ -140,7 +135,7 @@ async fn put(call: &Call<'_>, stream: &str, records: &[(&str, &[u8])]) -> Result
     match done {
         Ok(Reply::Numbers(numbers)) => Ok(numbers),
         Ok(_) => Err(fault(otherwise())),
-        Err(error) => Err(call.stream_fault(stream, error)),
+        Err(error) => Err(stream_fault(call, stream, error)),
     }
 }
 
@@ -151,7 +146,7 @@ fn accepted(number: u64) -> Value {
 }
 
 async fn put_record(call: &Call<'_>) -> Result<Value, Fault> {
-    let numbers = put(call, &call.stream()?, &[record_of(&call.input)?]).await?;
+    let numbers = put(call, &stream(call)?, &[record_of(&call.input)?]).await?;
     Ok(accepted(numbers.first().copied().unwrap_or_default()))
 }
 
@@ -162,7 +157,7 @@ async fn put_records(call: &Call<'_>) -> Result<Value, Fault> {
         let text = format!("Records size exceeds {PUT_BYTES_MAX} bytes");
         return Err(Fault::new("InvalidArgumentException", text));
     }
-    let numbers = put(call, &call.stream()?, &records).await?;
+    let numbers = put(call, &stream(call)?, &records).await?;
     let accepted: Vec<Value> = numbers.into_iter().map(accepted).collect();
     Ok(Value::structure().with("FailedRecordCount", 0_i64).with("Records", accepted))
 }
@@ -171,13 +166,13 @@ async fn put_records(call: &Call<'_>) -> Result<Value, Fault> {
 async fn read(call: &Call<'_>, read: Read) -> Result<Reply, Fault> {
     let name = read.name.clone();
     let read = typed(|waiter| call.engine.call(Request::StreamRead(read), waiter)).await;
-    read.map_err(|error| call.stream_fault(&name, error))
+    read.map_err(|error| stream_fault(call, &name, error))
 }
 
 async fn get_shard_iterator(call: &Call<'_>) -> Result<Value, Fault> {
-    let (name, input) = (call.stream()?, &call.input);
+    let (name, input) = (stream(call)?, &call.input);
     let shard = input.needed("ShardId").to_owned();
-    let described = call.described_stream(&name).await?;
+    let described = kinesis_streams::described_stream(call, &name).await?;
     let place = (input.needed("ShardIteratorType"), input.text("StartingSequenceNumber"), input.time("Timestamp"));
     let at = start_of(call, &described, &shard, place).await?;
     let stream_ms = described["created_ms"].as_u64().unwrap_or_default();
@@ -260,7 +255,7 @@ fn position_in(shard: &str, number: &str) -> Option<u64> {
 async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
     let now_ms = call.now_ms() as u64;
     let iterator = ShardIterator::read(call.input.needed("ShardIterator"), now_ms)?;
-    call.not_a_group(&iterator.stream)?;
+    not_a_group(call, &iterator.stream)?;
     let limit = call.input.int("Limit").unwrap_or(RECORDS_MAX).clamp(1, RECORDS_MAX) as usize;
     let asked = Read {
         name: iterator.stream.clone(),
@@ -273,7 +268,7 @@ async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
     let given = read(call, asked).await?;
     let given: &Records = typed_of(&given).map_err(fault)?;
     if given.created_ms != iterator.stream_ms {
-        return Err(call.no_stream(&iterator.stream));
+        return Err(no_stream(call, &iterator.stream));
     }
     let records: Vec<Value> = given.records.iter().map(record).collect();
     let cursor = given.cursors.get(&iterator.shard).and_then(|text| text.parse().ok());
@@ -284,7 +279,7 @@ async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
             answer.with("NextShardIterator", next.write())
         }
         None => {
-            let described = call.described_stream(&iterator.stream).await?;
+            let described = kinesis_streams::described_stream(call, &iterator.stream).await?;
             answer.with("ChildShards", children(&described, &iterator.shard))
         }
     })

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
 use crate::aws::services::page::{page, Token};
+use crate::aws::services::{kinesis, kinesis_streams};
 use crate::aws::value::Value;
 
 /// Begins the notes that are consumers: the name follows, and the note is when it was registered, milliseconds since 1970.
@@ -64,14 +65,14 @@ async fn named(call: &Call<'_>) -> Result<(Json, Consumer), Fault> {
         let text = "Give a ConsumerARN, or a StreamARN and a ConsumerName.";
         return Err(Fault::new("InvalidArgumentException", text));
     };
-    let stream = call.described_stream(&call.stream_of_arn(stream)?).await?;
+    let stream = kinesis_streams::described_stream(call, &kinesis::stream_of_arn(call, stream)?).await?;
     let found = consumers_of(&stream).into_iter().find(|one| one.name == name);
     found.map(|one| (stream, one)).ok_or_else(|| none(call, name))
 }
 
 pub(super) async fn by_arn(call: &Call<'_>, arn: &str) -> Result<(Json, Consumer), Fault> {
     let Some((stream_arn, name)) = arn.split_once("/consumer/") else { return Err(none(call, arn)) };
-    let stream = call.described_stream(&call.stream_of_arn(stream_arn)?).await?;
+    let stream = kinesis_streams::described_stream(call, &kinesis::stream_of_arn(call, stream_arn)?).await?;
     let found = consumers_of(&stream).into_iter().find(|one| one.arn(stream_arn) == arn);
     found.map(|one| (stream, one)).ok_or_else(|| none(call, name))
 }
@@ -79,7 +80,7 @@ pub(super) async fn by_arn(call: &Call<'_>, arn: &str) -> Result<(Json, Consumer
 async fn note(call: &Call<'_>, stream: &str, consumer: &str, text: Option<String>) -> Result<(), Fault> {
     let notes = [(format!("{NOTE}{consumer}"), text)].into();
     let annotate = Annotate { name: stream.to_owned(), notes };
-    call.ask(Request::StreamAnnotate(annotate)).await.map_err(|error| call.stream_fault(stream, error))?;
+    call.ask(Request::StreamAnnotate(annotate)).await.map_err(|error| kinesis::stream_fault(call, stream, error))?;
     Ok(())
 }
 
@@ -90,7 +91,7 @@ pub(super) async fn register_stream_consumer(call: &Call<'_>) -> Result<Value, F
     let (arn, name) = (call.input.needed("StreamARN"), call.input.needed("ConsumerName"));
     // From the look to the note it is one client's turn: of two at once both were told that the consumer was theirs.
     let _turn = REGISTERING.lock().await;
-    let stream = call.described_stream(&call.stream_of_arn(arn)?).await?;
+    let stream = kinesis_streams::described_stream(call, &kinesis::stream_of_arn(call, arn)?).await?;
     let known = consumers_of(&stream);
     if known.iter().any(|one| one.name == name) {
         let text = format!("Consumer {name} under stream {arn} already exists.");
@@ -123,7 +124,7 @@ pub(super) async fn describe_stream_consumer(call: &Call<'_>) -> Result<Value, F
 
 pub(super) async fn list_stream_consumers(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("StreamARN");
-    let stream = call.described_stream(&call.stream_of_arn(arn)?).await?;
+    let stream = kinesis_streams::described_stream(call, &kinesis::stream_of_arn(call, arn)?).await?;
     let from = Token::read(call.input.text("NextToken"))
         .ok_or_else(|| Fault::new("ExpiredNextTokenException", "NextToken is invalid."))?;
     let most = call.input.int("MaxResults").unwrap_or(100).clamp(1, 100) as usize;

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::kinesis::fault;
+use crate::aws::services::kinesis::{self, fault};
 use crate::aws::services::kinesis_consumers::consumers_of;
 use crate::aws::services::page::{page, Token};
 use crate::aws::value::Value;
@@ -37,11 +37,9 @@ fn invalid(text: impl Into<String>) -> Fault {
     Fault::new("InvalidArgumentException", text)
 }
 
-impl Call<'_> {
-    pub(super) async fn described_stream(&self, name: &str) -> Result<Json, Fault> {
-        let described = self.ask(Request::StreamDescribe(Named { name: name.to_owned() })).await;
-        described.map_err(|error| self.stream_fault(name, error))
-    }
+pub(super) async fn described_stream(call: &Call<'_>, name: &str) -> Result<Json, Fault> {
+    let described = call.ask(Request::StreamDescribe(Named { name: name.to_owned() })).await;
+    described.map_err(|error| kinesis::stream_fault(call, name, error))
 }
 
 fn shard_count(count: i64) -> Result<u32, Fault> {
@@ -86,14 +84,14 @@ pub(super) async fn create_stream(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 pub(super) async fn delete_stream(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.stream()?;
-    let stream = call.described_stream(&name).await?;
+    let name = kinesis::stream(call)?;
+    let stream = described_stream(call, &name).await?;
     if call.input.flag("EnforceConsumerDeletion") != Some(true) && !consumers_of(&stream).is_empty() {
         let text = format!("Stream {name} under account {} has enabled consumers", call.account);
         return Err(Fault::new("ResourceInUseException", text));
     }
     let deleted = call.ask(Request::StreamDelete(Named { name: name.clone() })).await;
-    deleted.map_err(|error| call.stream_fault(&name, error))?;
+    deleted.map_err(|error| kinesis::stream_fault(call, &name, error))?;
     call.tell_deleted(&format!("stream {name:?}"));
     Ok(Value::structure())
 }
@@ -108,7 +106,7 @@ fn mode_of(stream: &Json) -> &str {
 
 /// Only the shards of a PROVISIONED stream can be changed.
 async fn check_provisioned(call: &Call<'_>, name: &str) -> Result<Json, Fault> {
-    let stream = call.described_stream(name).await?;
+    let stream = described_stream(call, name).await?;
     if mode_of(&stream) == PROVISIONED {
         return Ok(stream);
     }
@@ -129,7 +127,7 @@ fn described(stream: &Json) -> Value {
 }
 
 pub(super) async fn describe_stream(call: &Call<'_>) -> Result<Value, Fault> {
-    let stream = call.described_stream(&call.stream()?).await?;
+    let stream = described_stream(call, &kinesis::stream(call)?).await?;
     let limit = call.input.int("Limit").unwrap_or(100).clamp(1, 10_000) as usize;
     let after = call.input.text("ExclusiveStartShardId").unwrap_or_default();
     let all = stream["shards"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -140,7 +138,7 @@ pub(super) async fn describe_stream(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 pub(super) async fn describe_stream_summary(call: &Call<'_>) -> Result<Value, Fault> {
-    let stream = call.described_stream(&call.stream()?).await?;
+    let stream = described_stream(call, &kinesis::stream(call)?).await?;
     let summary = described(&stream)
         .with("OpenShardCount", stream["open_shards"].as_i64())
         .with("ConsumerCount", consumers_of(&stream).len());
@@ -195,7 +193,7 @@ pub(super) async fn list_streams(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// A token of `ListShards` names the stream as well, which the next request does not.
 fn shards_token(call: &Call<'_>) -> Result<(String, Option<String>), Fault> {
-    let Some(text) = call.input.text("NextToken") else { return Ok((call.stream()?, None)) };
+    let Some(text) = call.input.text("NextToken") else { return Ok((kinesis::stream(call)?, None)) };
     let wrong = || Fault::new("ExpiredNextTokenException", "NextToken is invalid.");
     if call.input.text("StreamName").is_some() {
         return Err(invalid("NextToken and StreamName cannot be provided together."));
@@ -203,16 +201,16 @@ fn shards_token(call: &Call<'_>) -> Result<(String, Option<String>), Fault> {
     let token = Token::read(Some(text)).ok_or_else(wrong)?;
     let (stream, shard) = token.name().and_then(|name| name.split_once('/')).ok_or_else(wrong)?;
     // A client may name the stream by its ARN beside the token, and means that one.
-    if call.input.text("StreamARN").is_some() && call.stream()? != stream {
+    if call.input.text("StreamARN").is_some() && kinesis::stream(call)? != stream {
         return Err(wrong());
     }
-    Ok((call.not_a_group(stream)?, Some(shard.to_owned())))
+    Ok((kinesis::not_a_group(call, stream)?, Some(shard.to_owned())))
 }
 
 pub(super) async fn list_shards(call: &Call<'_>) -> Result<Value, Fault> {
     let (name, after) = shards_token(call)?;
     let after = after.or(call.input.text("ExclusiveStartShardId").map(str::to_owned)).unwrap_or_default();
-    let stream = call.described_stream(&name).await?;
+    let stream = described_stream(call, &name).await?;
     let all: Vec<&Json> = stream["shards"].as_array().into_iter().flatten().collect();
     let filter = call.input.get("ShardFilter");
     let mut kept = all.clone();
@@ -250,11 +248,11 @@ pub(super) async fn list_shards(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 pub(super) async fn update_shard_count(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.stream()?;
+    let name = kinesis::stream(call)?;
     let target = call.input.int("TargetShardCount").unwrap_or_default();
     let before = check_provisioned(call, &name).await?;
     let reshard = Reshard { name: name.clone(), shards: shard_count(target)? };
-    call.ask(Request::StreamReshard(reshard)).await.map_err(|error| call.stream_fault(&name, error))?;
+    call.ask(Request::StreamReshard(reshard)).await.map_err(|error| kinesis::stream_fault(call, &name, error))?;
     Ok(Value::structure()
         .with("StreamName", name)
         .with("CurrentShardCount", before["open_shards"].as_i64())
@@ -264,7 +262,7 @@ pub(super) async fn update_shard_count(call: &Call<'_>) -> Result<Value, Fault> 
 
 /// Hashes have 128 bits, and the engine knows the upper 64 of them: a shard is split at the next one that it can tell apart.
 pub(super) async fn split_shard(call: &Call<'_>) -> Result<Value, Fault> {
-    let (name, shard) = (call.stream()?, call.input.needed("ShardToSplit").to_owned());
+    let (name, shard) = (kinesis::stream(call)?, call.input.needed("ShardToSplit").to_owned());
     let hash = call.input.needed("NewStartingHashKey").parse::<u128>();
     let hash = hash.map_err(|_| invalid("NewStartingHashKey is greater than 2^128 - 1."))?;
     let at = (hash >> 64) + u128::from(hash & u128::from(u64::MAX) != 0);
@@ -281,7 +279,7 @@ pub(super) async fn split_shard(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 pub(super) async fn merge_shards(call: &Call<'_>) -> Result<Value, Fault> {
-    let (name, shard) = (call.stream()?, call.input.needed("ShardToMerge").to_owned());
+    let (name, shard) = (kinesis::stream(call)?, call.input.needed("ShardToMerge").to_owned());
     let adjacent = call.input.needed("AdjacentShardToMerge").to_owned();
     check_provisioned(call, &name).await?;
     let merge = Merge { name: name.clone(), shard: shard.clone(), adjacent: adjacent.clone() };
@@ -301,7 +299,7 @@ fn changed_shard(call: &Call<'_>, name: &str, shard: &str, error: EngineError) -
             "ResourceNotFoundException",
             format!("Could not find shard {shard} in stream {name} under account {}.", call.account),
         ),
-        error => call.stream_fault(name, error),
+        error => kinesis::stream_fault(call, name, error),
     }
 }
 
@@ -314,21 +312,21 @@ pub(super) async fn decrease_stream_retention_period(call: &Call<'_>) -> Result<
 }
 
 async fn change_retention(call: &Call<'_>, is_right: fn(i64, i64) -> bool, wrong: &str) -> Result<Value, Fault> {
-    let name = call.stream()?;
+    let name = kinesis::stream(call)?;
     let hours = call.input.int("RetentionPeriodHours").unwrap_or_default();
     if !(RETENTION_HOURS..=RETENTION_HOURS_MAX).contains(&hours) {
         let text =
             format!("RetentionPeriodHours is {hours}: allowed are {RETENTION_HOURS} to {RETENTION_HOURS_MAX} hours.");
         return Err(invalid(text));
     }
-    let stream = call.described_stream(&name).await?;
+    let stream = described_stream(call, &name).await?;
     let now = (stream["retention_ms"].as_u64().unwrap_or(0) / HOUR_MS) as i64;
     if !is_right(hours, now) {
         let text = format!("Requested retention period ({hours} hours) for stream {name} can not be {wrong} than existing retention period ({now} hours).");
         return Err(invalid(text));
     }
     let alter = Alter { name: name.clone(), retention_ms: Some(hours as u64 * HOUR_MS), retention_bytes: None };
-    call.ask(Request::StreamAlter(alter)).await.map_err(|error| call.stream_fault(&name, error))?;
+    call.ask(Request::StreamAlter(alter)).await.map_err(|error| kinesis::stream_fault(call, &name, error))?;
     Ok(Value::structure())
 }
 
@@ -337,7 +335,7 @@ type Notes = BTreeMap<String, Option<String>>;
 async fn note(call: &Call<'_>, name: &str, notes: Notes) -> Result<(), Fault> {
     if !notes.is_empty() {
         let annotate = Annotate { name: name.to_owned(), notes };
-        call.ask(Request::StreamAnnotate(annotate)).await.map_err(|error| call.stream_fault(name, error))?;
+        call.ask(Request::StreamAnnotate(annotate)).await.map_err(|error| kinesis::stream_fault(call, name, error))?;
     }
     Ok(())
 }
@@ -358,19 +356,19 @@ async fn untag(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
 }
 
 pub(super) async fn add_tags_to_stream(call: &Call<'_>) -> Result<Value, Fault> {
-    tag_with(call, &call.stream()?).await
+    tag_with(call, &kinesis::stream(call)?).await
 }
 
 pub(super) async fn remove_tags_from_stream(call: &Call<'_>) -> Result<Value, Fault> {
-    untag(call, &call.stream()?).await
+    untag(call, &kinesis::stream(call)?).await
 }
 
 pub(super) async fn tag_resource(call: &Call<'_>) -> Result<Value, Fault> {
-    tag_with(call, &call.stream_of_arn(call.input.needed("ResourceARN"))?).await
+    tag_with(call, &kinesis::stream_of_arn(call, call.input.needed("ResourceARN"))?).await
 }
 
 pub(super) async fn untag_resource(call: &Call<'_>) -> Result<Value, Fault> {
-    untag(call, &call.stream_of_arn(call.input.needed("ResourceARN"))?).await
+    untag(call, &kinesis::stream_of_arn(call, call.input.needed("ResourceARN"))?).await
 }
 
 fn tags_of(stream: &Json) -> Vec<(String, String)> {
@@ -384,7 +382,7 @@ fn tag((key, value): (String, String)) -> Value {
 }
 
 pub(super) async fn list_tags_for_stream(call: &Call<'_>) -> Result<Value, Fault> {
-    let stream = call.described_stream(&call.stream()?).await?;
+    let stream = described_stream(call, &kinesis::stream(call)?).await?;
     let after = call.input.text("ExclusiveStartTagKey").unwrap_or_default();
     let limit = call.input.int("Limit").unwrap_or(50).clamp(1, 50) as usize;
     let mut tags = tags_of(&stream);
@@ -395,7 +393,7 @@ pub(super) async fn list_tags_for_stream(call: &Call<'_>) -> Result<Value, Fault
 }
 
 pub(super) async fn list_tags_for_resource(call: &Call<'_>) -> Result<Value, Fault> {
-    let stream = call.described_stream(&call.stream_of_arn(call.input.needed("ResourceARN"))?).await?;
+    let stream = described_stream(call, &kinesis::stream_of_arn(call, call.input.needed("ResourceARN"))?).await?;
     Ok(Value::structure().with("Tags", tags_of(&stream).into_iter().map(tag).collect::<Vec<Value>>()))
 }
 
@@ -420,8 +418,8 @@ pub(super) async fn describe_account_settings(_call: &Call<'_>) -> Result<Value,
 
 /// No shard has a limit of records or bytes, so a stream on demand has what it needs in the shards that it has.
 pub(super) async fn update_stream_mode(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.stream()?;
-    call.described_stream(&name).await?;
+    let name = kinesis::stream(call)?;
+    described_stream(call, &name).await?;
     let mode = Some(asked_mode(call)).filter(|mode| *mode == ON_DEMAND);
     note(call, &name, Notes::from([(NOTE_MODE.into(), mode.map(str::to_owned))])).await?;
     Ok(Value::structure())

@@ -121,65 +121,63 @@ impl Target {
     }
 }
 
-impl Call<'_> {
-    pub(super) fn function_arn(&self, name: &str) -> String {
-        format!("arn:aws:lambda:{}:{}:function:{name}", self.region, self.account)
-    }
+pub(super) fn function_arn(call: &Call<'_>, name: &str) -> String {
+    format!("arn:aws:lambda:{}:{}:function:{name}", call.region, call.account)
+}
 
-    /// The function that a name, an ARN or a part of one names, and the `Qualifier` beside it.
-    pub(super) fn function(&self) -> Result<Target, Fault> {
-        self.function_of(self.input.needed("FunctionName"), self.input.text("Qualifier"))
-    }
+/// The function that a name, an ARN or a part of one names, and the `Qualifier` beside it.
+pub(super) fn function(call: &Call<'_>) -> Result<Target, Fault> {
+    function_of(call, call.input.needed("FunctionName"), call.input.text("Qualifier"))
+}
 
-    /// The same, with `$LATEST` where it was given: the function reads it in its ARN.
-    fn invoked_function(&self) -> Result<Target, Fault> {
-        self.asked_function(self.input.needed("FunctionName"), self.input.text("Qualifier"))
-    }
+/// The same, with `$LATEST` where it was given: the function reads it in its ARN.
+fn invoked_function(call: &Call<'_>) -> Result<Target, Fault> {
+    asked_function(call, call.input.needed("FunctionName"), call.input.text("Qualifier"))
+}
 
-    pub(super) fn function_of(&self, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
-        let asked = self.asked_function(given, qualifier)?;
-        Ok(Target { qualifier: asked.qualifier.filter(|qualifier| qualifier != "$LATEST"), ..asked })
-    }
+pub(super) fn function_of(call: &Call<'_>, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
+    let asked = asked_function(call, given, qualifier)?;
+    Ok(Target { qualifier: asked.qualifier.filter(|qualifier| qualifier != "$LATEST"), ..asked })
+}
 
-    fn asked_function(&self, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
-        let missing = || {
-            let arn = if given.starts_with("arn:") { given.to_owned() } else { self.function_arn(given) };
-            let text = format!("Function not found: {arn}");
-            fault(EngineError::NotFound(text))
-        };
-        let whole = format!("arn:aws:lambda:{}:{}:function:", self.region, self.account);
-        let partial = format!("{}:function:", self.account);
-        if let Some(region) = elsewhere(given, self.region) {
-            let text = format!("Functions from '{region}' are not reachable in this region ('{}')", self.region);
-            return Err(fault(EngineError::NotFound(text)));
+fn asked_function(call: &Call<'_>, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
+    let missing = || {
+        let arn = if given.starts_with("arn:") { given.to_owned() } else { function_arn(call, given) };
+        let text = format!("Function not found: {arn}");
+        fault(EngineError::NotFound(text))
+    };
+    let whole = format!("arn:aws:lambda:{}:{}:function:", call.region, call.account);
+    let partial = format!("{}:function:", call.account);
+    if let Some(region) = elsewhere(given, call.region) {
+        let text = format!("Functions from '{region}' are not reachable in this region ('{}')", call.region);
+        return Err(fault(EngineError::NotFound(text)));
+    }
+    let rest = given.strip_prefix(&whole).or_else(|| given.strip_prefix(&partial)).unwrap_or(given);
+    let (name, own) = rest.split_once(':').map_or((rest, None), |(name, own)| (name, Some(own)));
+    if rest.contains("function:") || rest.starts_with("arn:") {
+        return Err(missing());
+    }
+    if let (Some(own), Some(qualifier)) = (own, qualifier) {
+        if own != qualifier {
+            let text = "The derived qualifier from the function name does not match the specified qualifier.";
+            return Err(fault(EngineError::Invalid(text.into())));
         }
-        let rest = given.strip_prefix(&whole).or_else(|| given.strip_prefix(&partial)).unwrap_or(given);
-        let (name, own) = rest.split_once(':').map_or((rest, None), |(name, own)| (name, Some(own)));
-        if rest.contains("function:") || rest.starts_with("arn:") {
-            return Err(missing());
-        }
-        if let (Some(own), Some(qualifier)) = (own, qualifier) {
-            if own != qualifier {
-                let text = "The derived qualifier from the function name does not match the specified qualifier.";
-                return Err(fault(EngineError::Invalid(text.into())));
-            }
-        }
-        Ok(Target { name: name.to_owned(), qualifier: qualifier.or(own).map(str::to_owned) })
     }
+    Ok(Target { name: name.to_owned(), qualifier: qualifier.or(own).map(str::to_owned) })
+}
 
-    pub(super) async fn described_function(&self, target: &Target) -> Result<Json, Fault> {
-        let described = self.ask(Request::FunctionDescribe(Named { name: target.qualified() })).await;
-        described.map_err(|error| self.function_fault(target, error))
-    }
+pub(super) async fn described_function(call: &Call<'_>, target: &Target) -> Result<Json, Fault> {
+    let described = call.ask(Request::FunctionDescribe(Named { name: target.qualified() })).await;
+    described.map_err(|error| function_fault(call, target, error))
+}
 
-    pub(super) fn function_fault(&self, target: &Target, error: EngineError) -> Fault {
-        match error {
-            EngineError::NotFound(_) => {
-                let arn = self.function_arn(&target.qualified());
-                fault(EngineError::NotFound(format!("Function not found: {arn}")))
-            }
-            error => fault(error),
+pub(super) fn function_fault(call: &Call<'_>, target: &Target, error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(_) => {
+            let arn = function_arn(call, &target.qualified());
+            fault(EngineError::NotFound(format!("Function not found: {arn}")))
         }
+        error => fault(error),
     }
 }
 
@@ -190,13 +188,13 @@ fn elsewhere<'g>(given: &'g str, region: &str) -> Option<&'g str> {
 }
 
 async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = call.invoked_function()?;
+    let target = invoked_function(call)?;
     let input = &call.input;
     refuse_options(input)?;
     let payload = payload_of(input.blob("Payload"))?;
     match input.text("InvocationType").unwrap_or("RequestResponse") {
         "DryRun" => {
-            call.described_function(&target).await?;
+            described_function(call, &target).await?;
             Ok(Value::structure().with("StatusCode", 204_i64))
         }
         "Event" => {
@@ -249,18 +247,18 @@ async fn accept(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<(), 
 }
 
 async fn invoke_async(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = call.function()?;
+    let target = function(call)?;
     accept(call, &target, payload_of(call.input.blob("InvokeArgs"))?).await?;
     Ok(Value::structure().with("Status", 202_i64))
 }
 
 /// What a handler gives, as a stream of one piece and its end: handlers do not stream.
 async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
-    let target = call.invoked_function()?;
+    let target = invoked_function(call)?;
     refuse_options(&call.input)?;
     let payload = payload_of(call.input.blob("Payload"))?;
     if call.input.text("InvocationType") == Some("DryRun") {
-        call.described_function(&target).await?;
+        described_function(call, &target).await?;
         return Ok(Value::structure().with("StatusCode", 204_i64).into());
     }
     let given = invoke_now(call, &target, payload).await?;
@@ -324,7 +322,7 @@ async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<
 
 /// What is known of every function or version. What stacks know besides is added.
 fn configuration(call: &Call<'_>, name: &str, qualifier: Option<&str>, described: &Json) -> Value {
-    let arn = call.function_arn(name);
+    let arn = function_arn(call, name);
     let arn = qualifier.map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}"));
     let timeout = described["timeout_ms"].as_u64().map(|ms| (ms.div_ceil(1000).max(1)) as i64);
     Value::structure()
@@ -351,9 +349,9 @@ fn declared(configuration: Value, described: &Json) -> Value {
 
 /// A function's configuration, and what stacks know of it.
 async fn configured(call: &Call<'_>) -> Result<(Value, Known), Fault> {
-    let target = call.function()?;
+    let target = function(call)?;
     let state = lambda_states::of(call, &target.name).await;
-    let described = match call.described_function(&target).await {
+    let described = match described_function(call, &target).await {
         Err(fault) if lambda_states::serves(&state) => return Err(fault),
         described => described.unwrap_or_default(),
     };
@@ -361,7 +359,7 @@ async fn configured(call: &Call<'_>) -> Result<(Value, Known), Fault> {
     let described = match described["version"].as_str() {
         Some(version) if described["timeout_ms"].is_null() => {
             let version = Target { name: target.name.clone(), qualifier: Some(version.to_owned()) };
-            call.described_function(&version).await.unwrap_or(described)
+            described_function(call, &version).await.unwrap_or(described)
         }
         _ => described,
     };
@@ -375,11 +373,11 @@ async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn get_function(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = call.function()?;
+    let target = function(call)?;
     let (configuration, known) = configured(call).await?;
     let tags = known.tags(&target.name);
     // One that is being made has no concurrency yet.
-    let described = call.described_function(&Target { name: target.name, qualifier: None }).await.unwrap_or_default();
+    let described = described_function(call, &Target { name: target.name, qualifier: None }).await.unwrap_or_default();
     let reserved = described["reserved_concurrency"].as_i64();
     let concurrency = reserved.map(|reserved| Value::structure().with("ReservedConcurrentExecutions", reserved));
     Ok(Value::structure().with("Configuration", configuration).with("Tags", tags).with("Concurrency", concurrency))
@@ -418,8 +416,8 @@ pub(super) fn paged<T>(
 }
 
 async fn list_versions_by_function(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = Target { qualifier: None, ..call.function()? };
-    let described = call.described_function(&target).await?;
+    let target = Target { qualifier: None, ..function(call)? };
+    let described = described_function(call, &target).await?;
     let mut versions: Vec<(String, &Json)> = vec![("$LATEST".into(), &described)];
     for version in described["versions"].as_array().into_iter().flatten() {
         versions.push((version["version"].as_str().unwrap_or_default().to_owned(), version));
@@ -453,12 +451,12 @@ pub(super) fn refuse_unversioned(call: &Call<'_>, names: &[&str], what: &str) ->
 /// Give the newest version that is what `$LATEST` is, as AWS does where nothing has changed since it was published. What else there is to
 /// publish only the program knows.
 async fn publish_version(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = call.function()?;
+    let target = function(call)?;
     if target.qualifier.is_some() {
         return Err(fault(EngineError::Invalid("Function qualifier is not allowed: $LATEST is published".into())));
     }
     refuse_unversioned(call, &["CodeSha256", "Description", "RevisionId", "PublishTo"], "functions")?;
-    let described = call.described_function(&target).await?;
+    let described = described_function(call, &target).await?;
     let versions = described["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let Some(published) = versions.iter().rev().find(|version| version["is_latest"] == true) else {
         let name = &target.name;
@@ -473,11 +471,11 @@ async fn publish_version(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn change_reserved(call: &Call<'_>, reserved: Json) -> Result<Value, Fault> {
-    let target = Target { qualifier: None, ..call.function()? };
+    let target = Target { qualifier: None, ..function(call)? };
     let changes: Map<String, Json> = json!({"reserved_concurrency": reserved}).as_object().cloned().unwrap_or_default();
     let update = Update { name: target.name.clone(), changes: changes.into() };
     let updated =
-        call.ask(Request::FunctionUpdate(update)).await.map_err(|error| call.function_fault(&target, error))?;
+        call.ask(Request::FunctionUpdate(update)).await.map_err(|error| function_fault(call, &target, error))?;
     Ok(Value::structure().with("ReservedConcurrentExecutions", updated["reserved_concurrency"].as_i64()))
 }
 
@@ -491,8 +489,8 @@ async fn delete_function_concurrency(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn get_function_concurrency(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = Target { qualifier: None, ..call.function()? };
-    let described = call.described_function(&target).await?;
+    let target = Target { qualifier: None, ..function(call)? };
+    let described = described_function(call, &target).await?;
     Ok(Value::structure().with("ReservedConcurrentExecutions", described["reserved_concurrency"].as_i64()))
 }
 

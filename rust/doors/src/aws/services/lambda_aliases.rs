@@ -7,7 +7,7 @@ use serde_json::{json, Map, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::lambda::{fault, paged, refuse_unversioned, Target};
+use crate::aws::services::lambda::{self, fault, paged, refuse_unversioned, Target};
 use crate::aws::value::{Fields, Key, Value};
 
 /// The alias of a function by its name.
@@ -48,11 +48,11 @@ fn refuse_options(call: &Call<'_>) -> Result<(), Fault> {
 
 pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value, Fault> {
     refuse_options(call)?;
-    let target = Target { qualifier: None, ..call.function()? };
+    let target = Target { qualifier: None, ..lambda::function(call)? };
     let name = call.input.needed("Name").to_owned();
-    let described = call.described_function(&target).await?;
+    let described = lambda::described_function(call, &target).await?;
     if named(&described, &name).is_some() {
-        let arn = format!("{}:{name}", call.function_arn(&target.name));
+        let arn = format!("{}:{name}", lambda::function_arn(call, &target.name));
         return Err(fault(EngineError::Conflict(format!("Alias already exists: {arn}"))));
     }
     let settings = AliasSettings {
@@ -63,23 +63,24 @@ pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value, Fault> {
     let declare = DeclareAlias { function: target.name.clone(), name, settings };
     let version = Some(call.input.needed("FunctionVersion").to_owned());
     let declared = call.ask(Request::AliasDeclare(declare)).await;
-    let declared = declared.map_err(|error| call.function_fault(&Target { qualifier: version, ..target }, error))?;
+    let declared =
+        declared.map_err(|error| lambda::function_fault(call, &Target { qualifier: version, ..target }, error))?;
     Ok(alias(&declared))
 }
 
 pub(super) async fn get_alias(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = Target { qualifier: None, ..call.function()? };
-    let described = call.described_function(&target).await?;
+    let target = Target { qualifier: None, ..lambda::function(call)? };
+    let described = lambda::described_function(call, &target).await?;
     let name = call.input.needed("Name");
-    let arn = format!("{}:{name}", call.function_arn(&target.name));
+    let arn = format!("{}:{name}", lambda::function_arn(call, &target.name));
     named(&described, name)
         .map(alias)
         .ok_or_else(|| fault(EngineError::NotFound(format!("Cannot find alias arn: {arn}"))))
 }
 
 pub(super) async fn list_aliases(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = Target { qualifier: None, ..call.function()? };
-    let described = call.described_function(&target).await?;
+    let target = Target { qualifier: None, ..lambda::function(call)? };
+    let described = lambda::described_function(call, &target).await?;
     let mut aliases: Vec<&Json> = described["aliases"].as_array().into_iter().flatten().collect();
     let version = call.input.text("FunctionVersion");
     aliases.retain(|one| version.is_none_or(|version| one["version"] == version));
@@ -91,7 +92,7 @@ pub(super) async fn list_aliases(call: &Call<'_>) -> Result<Value, Fault> {
 
 pub(super) async fn update_alias(call: &Call<'_>) -> Result<Value, Fault> {
     refuse_options(call)?;
-    let target = Target { qualifier: None, ..call.function()? };
+    let target = Target { qualifier: None, ..lambda::function(call)? };
     let name = call.input.needed("Name").to_owned();
     let mut changes = Map::new();
     if let Some(version) = call.input.text("FunctionVersion") {
@@ -100,22 +101,23 @@ pub(super) async fn update_alias(call: &Call<'_>) -> Result<Value, Fault> {
     if let Some(weights) = weights(call) {
         changes.insert("weights".into(), weights.into());
     }
-    let described = call.described_function(&target).await?;
+    let described = lambda::described_function(call, &target).await?;
     if named(&described, &name).is_none() {
-        let arn = format!("{}:{name}", call.function_arn(&target.name));
+        let arn = format!("{}:{name}", lambda::function_arn(call, &target.name));
         return Err(fault(EngineError::NotFound(format!("Alias not found: {arn}"))));
     }
     let version = call.input.text("FunctionVersion").map(str::to_owned);
     let update = UpdateAlias { function: target.name.clone(), name, changes: changes.into() };
     let updated = call.ask(Request::AliasUpdate(update)).await;
-    let updated = updated.map_err(|error| call.function_fault(&Target { qualifier: version, ..target }, error))?;
+    let updated =
+        updated.map_err(|error| lambda::function_fault(call, &Target { qualifier: version, ..target }, error))?;
     Ok(alias(&updated))
 }
 
 /// An alias that is not there is gone already, as on AWS.
 pub(super) async fn delete_alias(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = Target { qualifier: None, ..call.function()? };
-    let described = call.described_function(&target).await?;
+    let target = Target { qualifier: None, ..lambda::function(call)? };
+    let described = lambda::described_function(call, &target).await?;
     let name = call.input.needed("Name");
     if named(&described, name).is_some() {
         let alias = Named { name: format!("{}:{name}", target.name) };

@@ -5,7 +5,7 @@ use serde_json::{json, Value as Json};
 use super::{stacks, SERVICES};
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::lambda::Target;
+use crate::aws::services::lambda::{self, Target};
 use crate::aws::value::{Key, Value};
 
 /// What is said of functions and versions, by `name` or `name:number`; of all of them without a name.
@@ -55,8 +55,8 @@ impl Known {
 
 /// The tags of a function.
 pub(super) async fn list_tags(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = Target { qualifier: None, ..call.function_of(call.input.needed("Resource"), None)? };
-    call.described_function(&target).await?;
+    let target = Target { qualifier: None, ..lambda::function_of(call, call.input.needed("Resource"), None)? };
+    lambda::described_function(call, &target).await?;
     let tags = Known::of(call, Some(&target.name)).await.tags(&target.name);
     Ok(Value::structure().with("Tags", tags.unwrap_or_else(Value::structure)))
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::lambda::{fault, paged, Target};
+use crate::aws::services::lambda::{self, fault, paged, Target};
 use crate::aws::services::lambda_states;
 use crate::aws::value::Value;
 
@@ -29,42 +29,40 @@ enum Source {
     Queue(String),
 }
 
-impl Call<'_> {
-    fn source_of_arn(&self, arn: &str) -> Result<Source, Fault> {
-        let within = |service: &str, kind: &str| {
-            let prefix = format!("arn:aws:{service}:{}:{}:{kind}", self.region, self.account);
-            arn.strip_prefix(&prefix).filter(|name| !name.is_empty()).map(str::to_owned)
-        };
-        // A log group is a stream of the store, and none of Kinesis's.
-        let stream = within("kinesis", "stream/").filter(|name| !name.starts_with(GROUP)).map(Source::Stream);
-        stream.or_else(|| within("sqs", "").map(Source::Queue)).ok_or_else(|| invalid("Unrecognized event source."))
-    }
+fn source_of_arn(call: &Call<'_>, arn: &str) -> Result<Source, Fault> {
+    let within = |service: &str, kind: &str| {
+        let prefix = format!("arn:aws:{service}:{}:{}:{kind}", call.region, call.account);
+        arn.strip_prefix(&prefix).filter(|name| !name.is_empty()).map(str::to_owned)
+    };
+    // A log group is a stream of the store, and none of Kinesis's.
+    let stream = within("kinesis", "stream/").filter(|name| !name.starts_with(GROUP)).map(Source::Stream);
+    stream.or_else(|| within("sqs", "").map(Source::Queue)).ok_or_else(|| invalid("Unrecognized event source."))
+}
 
-    fn source_arn(&self, source: &Source) -> String {
-        match source {
-            Source::Stream(name) => format!("arn:aws:kinesis:{}:{}:stream/{name}", self.region, self.account),
-            Source::Queue(name) => format!("arn:aws:sqs:{}:{}:{name}", self.region, self.account),
-        }
+fn source_arn(call: &Call<'_>, source: &Source) -> String {
+    match source {
+        Source::Stream(name) => format!("arn:aws:kinesis:{}:{}:stream/{name}", call.region, call.account),
+        Source::Queue(name) => format!("arn:aws:sqs:{}:{}:{name}", call.region, call.account),
     }
+}
 
-    /// A mapping's UUID: a queue or a stream is bound to a function once.
-    fn mapping_uuid(&self, source: &Source, function: &str) -> String {
-        let text = format!("{} {function}", self.source_arn(source));
-        let sum: [u8; 16] = Md5::digest(text.as_bytes()).into();
-        uuid_text(u128::from_be_bytes(sum) & !(0xF << 76) & !(0x3 << 62) | (0x3 << 76) | (0x2 << 62))
-    }
+/// A mapping's UUID: a queue or a stream is bound to a function once.
+fn mapping_uuid(call: &Call<'_>, source: &Source, function: &str) -> String {
+    let text = format!("{} {function}", source_arn(call, source));
+    let sum: [u8; 16] = Md5::digest(text.as_bytes()).into();
+    uuid_text(u128::from_be_bytes(sum) & !(0xF << 76) & !(0x3 << 62) | (0x3 << 76) | (0x2 << 62))
+}
 
-    async fn mappings(&self) -> Result<Vec<Found>, Fault> {
-        let listed = self.ask(Request::MappingList(Empty {})).await.map_err(fault)?;
-        let Json::Array(listed) = listed else { return Ok(Vec::new()) };
-        Ok(listed.into_iter().filter_map(|given| Found::of(self, given)).collect())
-    }
+async fn mappings(call: &Call<'_>) -> Result<Vec<Found>, Fault> {
+    let listed = call.ask(Request::MappingList(Empty {})).await.map_err(fault)?;
+    let Json::Array(listed) = listed else { return Ok(Vec::new()) };
+    Ok(listed.into_iter().filter_map(|given| Found::of(call, given)).collect())
+}
 
-    async fn mapping(&self) -> Result<Found, Fault> {
-        let uuid = self.input.needed("UUID");
-        let found = self.mappings().await?.into_iter().find(|one| one.uuid == uuid);
-        found.ok_or_else(|| fault(EngineError::NotFound("The resource you requested does not exist.".into())))
-    }
+async fn mapping(call: &Call<'_>) -> Result<Found, Fault> {
+    let uuid = call.input.needed("UUID");
+    let found = mappings(call).await?.into_iter().find(|one| one.uuid == uuid);
+    found.ok_or_else(|| fault(EngineError::NotFound("The resource you requested does not exist.".into())))
 }
 
 /// A mapping that there is.
@@ -80,7 +78,7 @@ impl Found {
         let text = |name: &str| given[name].as_str().map(str::to_owned);
         let source = text("queue").map(Source::Queue).or_else(|| text("stream").map(Source::Stream))?;
         let function = text("function")?;
-        Some(Self { uuid: call.mapping_uuid(&source, &function), source, function, given })
+        Some(Self { uuid: mapping_uuid(call, &source, &function), source, function, given })
     }
 
     /// As Lambda shows it; `state` where it is about to change.
@@ -93,8 +91,8 @@ impl Found {
         let filters: Vec<Value> = filters.map(|text| Value::structure().with("Pattern", text.as_str())).collect();
         let mut shown = Value::structure()
             .with("UUID", self.uuid.as_str())
-            .with("EventSourceArn", call.source_arn(&self.source))
-            .with("FunctionArn", call.function_arn(&self.function))
+            .with("EventSourceArn", source_arn(call, &self.source))
+            .with("FunctionArn", lambda::function_arn(call, &self.function))
             .with("State", state.unwrap_or(own))
             .with("BatchSize", given["batch_size"].as_i64())
             .with("MaximumBatchingWindowInSeconds", seconds("maximum_batching_window_ms"))
@@ -276,16 +274,16 @@ fn queue_settings() -> QueueSettings {
 
 pub(super) async fn create_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.text("EventSourceArn").ok_or_else(|| invalid("Unrecognized event source."))?;
-    let source = call.source_of_arn(arn)?;
-    let target = call.function()?;
+    let source = source_of_arn(call, arn)?;
+    let target = lambda::function(call)?;
     if let Some(qualifier) = &target.qualifier {
         return Err(invalid(format!("{qualifier}: forebay's mappings run what is declared; leave the qualifier out")));
     }
     let function = target.name.clone();
-    if call.described_function(&target).await.is_err() {
+    if lambda::described_function(call, &target).await.is_err() {
         return Err(invalid("Function does not exist"));
     }
-    let uuid = call.mapping_uuid(&source, &function);
+    let uuid = mapping_uuid(call, &source, &function);
     let changes = changes(call, &source)?;
     let declare = match source.clone() {
         Source::Stream(stream) => {
@@ -323,22 +321,22 @@ fn is_there(source: &Source, arn: &str, function: &str, uuid: &str) -> String {
 }
 
 pub(super) async fn get_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {
-    Ok(call.mapping().await?.shown(call, None))
+    Ok(mapping(call).await?.shown(call, None))
 }
 
 /// Refuse a function that is none. One that a stack is making does not serve yet.
 async fn check_there(call: &Call<'_>, function: &str) -> Result<(), Fault> {
     let target = Target { name: function.to_owned(), qualifier: None };
-    match call.described_function(&target).await {
+    match lambda::described_function(call, &target).await {
         Err(fault) if lambda_states::serves(&lambda_states::of(call, function).await) => Err(fault),
         _ => Ok(()),
     }
 }
 
 pub(super) async fn list_event_source_mappings(call: &Call<'_>) -> Result<Value, Fault> {
-    let source = call.input.text("EventSourceArn").map(|arn| call.source_of_arn(arn)).transpose()?;
-    let function = call.input.text("FunctionName").map(|name| call.function_of(name, None)).transpose()?;
-    let mut mappings = call.mappings().await?;
+    let source = call.input.text("EventSourceArn").map(|arn| source_of_arn(call, arn)).transpose()?;
+    let function = call.input.text("FunctionName").map(|name| lambda::function_of(call, name, None)).transpose()?;
+    let mut mappings = mappings(call).await?;
     if let Some(function) = &function {
         mappings.retain(|one| one.function == function.name);
         if mappings.is_empty() {
@@ -353,11 +351,11 @@ pub(super) async fn list_event_source_mappings(call: &Call<'_>) -> Result<Value,
 }
 
 pub(super) async fn update_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {
-    let found = call.mapping().await?;
+    let found = mapping(call).await?;
     if call
         .input
         .text("FunctionName")
-        .is_some_and(|name| call.function_of(name, None).map_or(true, |target| target.name != found.function))
+        .is_some_and(|name| lambda::function_of(call, name, None).map_or(true, |target| target.name != found.function))
     {
         return Err(invalid("FunctionName: a mapping keeps its function; create another one"));
     }
@@ -372,7 +370,7 @@ pub(super) async fn update_event_source_mapping(call: &Call<'_>) -> Result<Value
 }
 
 pub(super) async fn delete_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {
-    let found = call.mapping().await?;
+    let found = mapping(call).await?;
     let function = found.function.clone();
     let named = match found.source.clone() {
         Source::Stream(stream) => BySource::Stream(OnStream { stream, function }),

@@ -7,7 +7,7 @@ use serde_json::{json, Map, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::lambda::{fault, moment, paged, Target};
+use crate::aws::services::lambda::{self, fault, moment, paged, Target};
 use crate::aws::services::remembered::Setting;
 use crate::aws::value::Value;
 
@@ -15,7 +15,7 @@ use crate::aws::value::Value;
 
 /// The function or the version that is configured.
 fn configured(call: &Call<'_>) -> Result<Target, Fault> {
-    let target = call.function()?;
+    let target = lambda::function(call)?;
     match target.qualifier.as_deref() {
         None | Some("$LATEST") => Ok(Target { qualifier: None, ..target }),
         Some(number) if number.bytes().all(|digit| digit.is_ascii_digit()) => Ok(target),
@@ -28,7 +28,7 @@ fn configured(call: &Call<'_>) -> Result<Target, Fault> {
 async fn asynchronous(call: &Call<'_>, target: &Target, changes: Map<String, Json>) -> Result<Json, Fault> {
     let change = ChangeAsynchronous { name: target.qualified(), changes: changes.into() };
     let done = call.ask(Request::FunctionAsynchronous(change)).await;
-    done.map_err(|error| call.function_fault(target, error))
+    done.map_err(|error| lambda::function_fault(call, target, error))
 }
 
 /// A destination of this store by its ARN, as the engine names it.
@@ -49,7 +49,7 @@ async fn destination(call: &Call<'_>, arn: &str) -> Result<String, Fault> {
         "lambda" => {
             let name = name.strip_prefix("function:").ok_or_else(wrong)?;
             let target = Target { name: name.to_owned(), qualifier: None };
-            call.described_function(&target).await?;
+            lambda::described_function(call, &target).await?;
             return Ok(format!("function:{name}"));
         }
         _ => return Err(wrong()),
@@ -64,7 +64,7 @@ fn destination_arn(call: &Call<'_>, name: &str) -> Option<String> {
     let service = match kind {
         "queue" => "sqs",
         "topic" => "sns",
-        "function" => return Some(call.function_arn(name)),
+        "function" => return Some(lambda::function_arn(call, name)),
         _ => return None,
     };
     Some(format!("arn:aws:{service}:{}:{}:{name}", call.region, call.account))
@@ -115,12 +115,12 @@ async fn known_config(call: &Call<'_>, target: &Target) -> Result<Option<(Json, 
     if defaults().iter().all(|(name, value)| settings["now"][name] == *value) {
         return Ok(None);
     }
-    let described = call.described_function(target).await?;
+    let described = lambda::described_function(call, target).await?;
     Ok(Some((settings, described["declared_ms"].as_i64().unwrap_or_default())))
 }
 
 fn not_configured(call: &Call<'_>, target: &Target) -> Fault {
-    let arn = call.function_arn(&target.name);
+    let arn = lambda::function_arn(call, &target.name);
     let qualifier = target.qualifier.as_deref().unwrap_or("$LATEST");
     fault(EngineError::NotFound(format!("The function {arn}:{qualifier} doesn't have an EventInvokeConfig")))
 }
@@ -132,7 +132,7 @@ fn event_invoke_config(call: &Call<'_>, target: &Target, (settings, set_ms): (&J
         arn.map_or_else(Value::structure, |arn| Value::structure().with("Destination", arn))
     };
     let destinations = Value::structure().with("OnSuccess", told("on_success")).with("OnFailure", told("on_failure"));
-    let arn = call.function_arn(&target.name);
+    let arn = lambda::function_arn(call, &target.name);
     Value::structure()
         .with("LastModified", Value::Time(set_ms))
         .with("FunctionArn", format!("{arn}:{}", target.qualifier.as_deref().unwrap_or("$LATEST")))
@@ -177,8 +177,8 @@ pub(super) async fn delete_function_event_invoke_config(call: &Call<'_>) -> Resu
 }
 
 pub(super) async fn list_function_event_invoke_configs(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.function()?.name;
-    let described = call.described_function(&Target { name: name.clone(), qualifier: None }).await?;
+    let name = lambda::function(call)?.name;
+    let described = lambda::described_function(call, &Target { name: name.clone(), qualifier: None }).await?;
     let numbers = described["versions"].as_array().into_iter().flatten();
     let numbers = numbers.filter_map(|one| one["version"].as_str().map(str::to_owned));
     let mut qualifiers: Vec<String> = numbers.collect();
@@ -200,7 +200,7 @@ pub(super) async fn list_function_event_invoke_configs(call: &Call<'_>) -> Resul
 
 /// Keep so many ready of a version or of an alias.
 async fn provision(call: &Call<'_>, provisioned: i64) -> Result<(), Fault> {
-    let target = call.function()?;
+    let target = lambda::function(call)?;
     let qualifier = target.qualifier.clone().unwrap_or_default();
     let changes = json!({"provisioned_concurrency": provisioned}).as_object().cloned().unwrap_or_default();
     let is_version = !qualifier.is_empty() && qualifier.bytes().all(|digit| digit.is_ascii_digit());
@@ -214,7 +214,7 @@ async fn provision(call: &Call<'_>, provisioned: i64) -> Result<(), Fault> {
         let update = UpdateAlias { function: target.name.clone(), name: qualifier, changes: changes.into() };
         call.ask(Request::AliasUpdate(update)).await
     };
-    done.map_err(|error| call.function_fault(&target, error))?;
+    done.map_err(|error| lambda::function_fault(call, &target, error))?;
     let set_ms = (provisioned > 0).then(|| call.now_ms());
     call.remembered.set(Setting::Provisioned, target.qualified(), set_ms);
     Ok(())
@@ -230,7 +230,7 @@ fn is_of_alias(function: &Json, version: &Json) -> bool {
 
 /// What is provisioned, how much of it is ready, and when it was set.
 async fn provisioned(call: &Call<'_>, target: &Target) -> Result<Option<Value>, Fault> {
-    let described = call.described_function(target).await?;
+    let described = lambda::described_function(call, target).await?;
     let requested = described["provisioned_concurrency"].as_i64().unwrap_or_default();
     if requested == 0 {
         return Ok(None);
@@ -239,8 +239,8 @@ async fn provisioned(call: &Call<'_>, target: &Target) -> Result<Option<Value>, 
     // What is ready for an alias is its version's.
     let version = if described["provisioned_ready"].is_null() {
         let qualifier = described["version"].as_str().map(str::to_owned);
-        call.described_function(&Target { qualifier, ..unqualified }).await?
-    } else if is_of_alias(&call.described_function(&unqualified).await?, &described) {
+        lambda::described_function(call, &Target { qualifier, ..unqualified }).await?
+    } else if is_of_alias(&lambda::described_function(call, &unqualified).await?, &described) {
         return Ok(None);
     } else {
         described
@@ -266,11 +266,11 @@ fn not_provisioned() -> Fault {
 
 pub(super) async fn put_provisioned_concurrency_config(call: &Call<'_>) -> Result<Value, Fault> {
     provision(call, call.input.int("ProvisionedConcurrentExecutions").unwrap_or_default()).await?;
-    provisioned(call, &call.function()?).await?.ok_or_else(not_provisioned)
+    provisioned(call, &lambda::function(call)?).await?.ok_or_else(not_provisioned)
 }
 
 pub(super) async fn get_provisioned_concurrency_config(call: &Call<'_>) -> Result<Value, Fault> {
-    provisioned(call, &call.function()?).await?.ok_or_else(not_provisioned)
+    provisioned(call, &lambda::function(call)?).await?.ok_or_else(not_provisioned)
 }
 
 pub(super) async fn delete_provisioned_concurrency_config(call: &Call<'_>) -> Result<Value, Fault> {
@@ -279,8 +279,8 @@ pub(super) async fn delete_provisioned_concurrency_config(call: &Call<'_>) -> Re
 }
 
 pub(super) async fn list_provisioned_concurrency_configs(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.function()?.name;
-    let described = call.described_function(&Target { name: name.clone(), qualifier: None }).await?;
+    let name = lambda::function(call)?.name;
+    let described = lambda::described_function(call, &Target { name: name.clone(), qualifier: None }).await?;
     let named = |list: &str, field: &str| -> Vec<String> {
         let all = described[list].as_array().into_iter().flatten();
         all.filter_map(|one| one[field].as_str().map(str::to_owned)).collect()
@@ -291,7 +291,7 @@ pub(super) async fn list_provisioned_concurrency_configs(call: &Call<'_>) -> Res
     let (qualifiers, next) = paged(call, qualifiers, |one| one)?;
     let mut configs = Vec::new();
     for qualifier in qualifiers {
-        let arn = format!("{}:{qualifier}", call.function_arn(&name));
+        let arn = format!("{}:{qualifier}", lambda::function_arn(call, &name));
         let target = Target { name: name.clone(), qualifier: Some(qualifier) };
         if let Some(config) = provisioned(call, &target).await? {
             configs.push(config.with("FunctionArn", arn));
@@ -304,8 +304,8 @@ pub(super) async fn list_provisioned_concurrency_configs(call: &Call<'_>) -> Res
 
 /// A function that is there.
 async fn existing(call: &Call<'_>) -> Result<Target, Fault> {
-    let target = call.function()?;
-    call.described_function(&target).await?;
+    let target = lambda::function(call)?;
+    lambda::described_function(call, &target).await?;
     Ok(target)
 }
 
@@ -322,7 +322,7 @@ pub(super) async fn get_function_recursion_config(call: &Call<'_>) -> Result<Val
 
 pub(super) async fn get_runtime_management_config(call: &Call<'_>) -> Result<Value, Fault> {
     let target = existing(call).await?;
-    let arn = call.function_arn(&target.name);
+    let arn = lambda::function_arn(call, &target.name);
     Ok(Value::structure().with("UpdateRuntimeOn", "Auto").with("FunctionArn", arn))
 }
 

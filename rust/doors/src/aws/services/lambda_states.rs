@@ -7,6 +7,7 @@ use super::lambda::{fault, Target};
 use super::stacks;
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
+use crate::aws::services::lambda;
 use crate::aws::value::Value;
 
 /// What a deploy says of a function; null of one that serves and is not being changed.
@@ -43,5 +44,5 @@ pub(super) async fn refused(call: &Call<'_>, target: &Target, error: EngineError
             return fault(EngineError::Conflict(text));
         }
     }
-    call.function_fault(target, error)
+    lambda::function_fault(call, target, error)
 }

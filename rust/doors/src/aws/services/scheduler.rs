@@ -7,7 +7,7 @@ use serde_json::{json, Value as Json};
 
 use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
-use crate::aws::services::events::settings;
+use crate::aws::services::events::{self, settings};
 use crate::aws::services::page::Token;
 use crate::aws::services::scheduler_groups::{
     create_schedule_group, delete_schedule_group, get_schedule_group, list_schedule_groups, list_tags_for_resource,
@@ -63,24 +63,20 @@ fn no_schedule(name: &str) -> Fault {
     Fault::new("ResourceNotFoundException", format!("Schedule {name} does not exist.")).status(404)
 }
 
-impl Call<'_> {
-    /// The schedule's name, as the engine has it.
-    fn schedule(&self) -> String {
-        let name = self.input.needed("Name");
-        match self.input.text("GroupName") {
-            None | Some(GROUP) => name.to_owned(),
-            Some(group) => format!("{group}/{name}"),
-        }
+/// The schedule's name, as the engine has it.
+fn schedule(call: &Call<'_>) -> String {
+    let name = call.input.needed("Name");
+    match call.input.text("GroupName") {
+        None | Some(GROUP) => name.to_owned(),
+        Some(group) => format!("{group}/{name}"),
     }
+}
 
-    async fn described_schedule(&self, name: &str) -> Result<Json, Fault> {
-        self.ask(Request::ScheduleDescribe(ScheduleNamed { name: name.to_owned() })).await.map_err(
-            |error| match error {
-                EngineError::NotFound(_) => no_schedule(name),
-                error => fault(error),
-            },
-        )
-    }
+async fn described_schedule(call: &Call<'_>, name: &str) -> Result<Json, Fault> {
+    call.ask(Request::ScheduleDescribe(ScheduleNamed { name: name.to_owned() })).await.map_err(|error| match error {
+        EngineError::NotFound(_) => no_schedule(name),
+        error => fault(error),
+    })
 }
 
 /// The message group of a target, which a FIFO queue needs.
@@ -106,9 +102,9 @@ async fn put(call: &Call<'_>, name: &str, only_new: bool) -> Result<Value, Fault
             return Err(Fault::validation(format!("Target.{other}: forebay's schedules do not have it")));
         }
     }
-    let (kind, recipient) = call.recipient(target.needed("Arn"))?;
+    let (kind, recipient) = events::recipient(call, target.needed("Arn"))?;
     let dead_letters = target.get("DeadLetterConfig").and_then(|config| config.text("Arn"));
-    let dead_letters = dead_letters.map(|arn| call.recipient(arn).map(|(_, name)| name)).transpose()?;
+    let dead_letters = dead_letters.map(|arn| events::recipient(call, arn).map(|(_, name)| name)).transpose()?;
     let window = input.get("FlexibleTimeWindow").unwrap_or(&empty);
     let minutes = match (window.text("Mode"), window.int("MaximumWindowInMinutes")) {
         (Some("FLEXIBLE"), None) => {
@@ -144,8 +140,8 @@ async fn put(call: &Call<'_>, name: &str, only_new: bool) -> Result<Value, Fault
 }
 
 async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.schedule();
-    if call.described_schedule(&name).await.is_ok() {
+    let name = schedule(call);
+    if described_schedule(call, &name).await.is_ok() {
         if let Some(answer) = call.remembered.answered_before("CreateSchedule", &call.input) {
             return Ok(answer);
         }
@@ -156,8 +152,8 @@ async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn update_schedule(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.schedule();
-    call.described_schedule(&name).await?;
+    let name = schedule(call);
+    described_schedule(call, &name).await?;
     put(call, &name, false).await
 }
 
@@ -188,17 +184,17 @@ fn retry_policy(given: &Json) -> Value {
 }
 
 async fn get_schedule(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.described_schedule(&call.schedule()).await?;
+    let given = described_schedule(call, &schedule(call)).await?;
     let one = |name: &'static str, text: Option<&str>| text.map(|text| Value::structure().with(name, text));
     // One of the app's code has none, and a client looks for one.
     let role =
         given["role"].as_str().map_or_else(|| format!("arn:aws:iam::{}:role/forebay", call.account), str::to_owned);
     let target = Value::structure()
-        .with("Arn", call.recipient_arn(&given))
+        .with("Arn", events::recipient_arn(call, &given))
         .with("RoleArn", role)
         .with("Input", given["input"].as_str())
         .with("SqsParameters", one("MessageGroupId", given["group_id"].as_str()))
-        .with("DeadLetterConfig", one("Arn", call.queue_arn(given["dead_letter_queue"].as_str()).as_deref()))
+        .with("DeadLetterConfig", one("Arn", events::queue_arn(call, given["dead_letter_queue"].as_str()).as_deref()))
         .with("RetryPolicy", retry_policy(&given));
     let minutes = given["flexible_minutes"].as_i64().filter(|minutes| *minutes > 0);
     let window = Value::structure()
@@ -274,15 +270,15 @@ async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
             .with("State", state(one))
             .with("CreationDate", time(&one["created_ms"]))
             .with("LastModificationDate", time(&one["modified_ms"]))
-            .with("Target", Value::structure().with("Arn", call.recipient_arn(one)))
+            .with("Target", Value::structure().with("Arn", events::recipient_arn(call, one)))
     };
     let schedules: Vec<Value> = schedules.iter().map(shown).collect();
     Ok(Value::structure().with("Schedules", schedules).with("NextToken", next))
 }
 
 async fn delete_schedule(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.schedule();
-    if let Err(missing) = call.described_schedule(&name).await {
+    let name = schedule(call);
+    if let Err(missing) = described_schedule(call, &name).await {
         return call.remembered.answered_before("DeleteSchedule", &call.input).ok_or(missing);
     }
     call.ask(Request::ScheduleDelete(ScheduleNamed { name })).await.map_err(fault)?;

@@ -85,49 +85,45 @@ struct Found {
     subscription: Subscription,
 }
 
-impl Call<'_> {
-    fn topic_of_arn(&self, arn: &str) -> Result<String, Fault> {
-        let prefix = format!("arn:aws:sns:{}:{}:", self.region, self.account);
-        if arn.split(':').count() != 6 {
-            return Err(invalid("TopicArn"));
-        }
-        arn.strip_prefix(&prefix).map(str::to_owned).ok_or_else(no_topic)
+fn topic_of_arn(call: &Call<'_>, arn: &str) -> Result<String, Fault> {
+    let prefix = format!("arn:aws:sns:{}:{}:", call.region, call.account);
+    if arn.split(':').count() != 6 {
+        return Err(invalid("TopicArn"));
     }
+    arn.strip_prefix(&prefix).map(str::to_owned).ok_or_else(no_topic)
+}
 
-    fn topic(&self) -> Result<String, Fault> {
-        self.topic_of_arn(self.input.needed("TopicArn"))
-    }
+fn topic(call: &Call<'_>) -> Result<String, Fault> {
+    topic_of_arn(call, call.input.needed("TopicArn"))
+}
 
-    async fn described_topic(&self, name: String) -> Result<Json, Fault> {
-        self.ask(Request::TopicDescribe(Named { name })).await.map_err(fault)
-    }
+async fn described_topic(call: &Call<'_>, name: String) -> Result<Json, Fault> {
+    call.ask(Request::TopicDescribe(Named { name })).await.map_err(fault)
+}
 
-    async fn subscription(&self) -> Result<Found, Fault> {
-        let arn = self.input.needed("SubscriptionArn");
-        let missing = || Fault::new("NotFoundException", "Subscription does not exist").status(404).code("NotFound");
-        let (topic_arn, _) = arn.rsplit_once(':').ok_or_else(|| invalid("SubscriptionId"))?;
-        let topic = self.topic_of_arn(topic_arn).map_err(|_| missing())?;
-        let described = self.described_topic(topic.clone()).await.map_err(|_| missing())?;
-        let mut listed = described["subscriptions"].as_array().into_iter().flatten();
-        let one = listed.find(|one| one["arn"] == arn).ok_or_else(missing)?;
-        let subscription: Subscription = serde_json::from_value(one.clone()).map_err(|_| missing())?;
-        Ok(Found { topic, endpoint: subscription.endpoint.clone(), subscription })
-    }
+async fn subscription(call: &Call<'_>) -> Result<Found, Fault> {
+    let arn = call.input.needed("SubscriptionArn");
+    let missing = || Fault::new("NotFoundException", "Subscription does not exist").status(404).code("NotFound");
+    let (topic_arn, _) = arn.rsplit_once(':').ok_or_else(|| invalid("SubscriptionId"))?;
+    let topic = topic_of_arn(call, topic_arn).map_err(|_| missing())?;
+    let described = described_topic(call, topic.clone()).await.map_err(|_| missing())?;
+    let mut listed = described["subscriptions"].as_array().into_iter().flatten();
+    let one = listed.find(|one| one["arn"] == arn).ok_or_else(missing)?;
+    let subscription: Subscription = serde_json::from_value(one.clone()).map_err(|_| missing())?;
+    Ok(Found { topic, endpoint: subscription.endpoint.clone(), subscription })
+}
 
-    /// What an endpoint's ARN names.
-    fn endpoint(&self, protocol: &str, arn: &str) -> Result<Endpoint, Fault> {
-        let within = |service: &str, kind: &str| {
-            let prefix = format!("arn:aws:{service}:{}:{}:{kind}", self.region, self.account);
-            arn.strip_prefix(&prefix).filter(|name| !name.is_empty()).map(str::to_owned)
-        };
-        match protocol {
-            "sqs" => within("sqs", "").map(Endpoint::Queue).ok_or_else(|| invalid("SQS endpoint ARN")),
-            "lambda" => {
-                within("lambda", "function:").map(Endpoint::Function).ok_or_else(|| invalid("Lambda endpoint ARN"))
-            }
-            other => Err(invalid(format!(
-                "Does not support this protocol string: {other}. forebay delivers to sqs and lambda"
-            ))),
+/// What an endpoint's ARN names.
+fn endpoint(call: &Call<'_>, protocol: &str, arn: &str) -> Result<Endpoint, Fault> {
+    let within = |service: &str, kind: &str| {
+        let prefix = format!("arn:aws:{service}:{}:{}:{kind}", call.region, call.account);
+        arn.strip_prefix(&prefix).filter(|name| !name.is_empty()).map(str::to_owned)
+    };
+    match protocol {
+        "sqs" => within("sqs", "").map(Endpoint::Queue).ok_or_else(|| invalid("SQS endpoint ARN")),
+        "lambda" => within("lambda", "function:").map(Endpoint::Function).ok_or_else(|| invalid("Lambda endpoint ARN")),
+        other => {
+            Err(invalid(format!("Does not support this protocol string: {other}. forebay delivers to sqs and lambda")))
         }
     }
 }
@@ -165,7 +161,7 @@ async fn create_topic(call: &Call<'_>) -> Result<Value, Fault> {
     match call.ask(Request::TopicDeclare(declare)).await {
         Ok(topic) => Ok(Value::structure().with("TopicArn", topic["arn"].as_str())),
         Err(EngineError::Conflict(_)) => {
-            let topic = call.described_topic(name).await?;
+            let topic = described_topic(call, name).await?;
             let what = if differs(&topic, &notes, NOTE_ATTRIBUTE) { "Attributes" } else { "Tags" };
             let text = format!("{what} Reason: Topic already exists with different {}", what.to_lowercase());
             Err(invalid(text))
@@ -190,7 +186,7 @@ fn note_attribute(name: &str, text: &str, notes: &mut BTreeMap<String, Option<St
 }
 
 async fn delete_topic(call: &Call<'_>) -> Result<Value, Fault> {
-    match call.ask(Request::TopicDelete(Named { name: call.topic()? })).await {
+    match call.ask(Request::TopicDelete(Named { name: topic(call)? })).await {
         // What is not there is deleted, as on AWS.
         Ok(_) | Err(EngineError::NotFound(_)) => Ok(Value::structure()),
         Err(error) => Err(fault(error)),
@@ -215,7 +211,7 @@ fn map(entries: Vec<(&'static str, String)>) -> Value {
 }
 
 async fn get_topic_attributes(call: &Call<'_>) -> Result<Value, Fault> {
-    let topic = call.described_topic(call.topic()?).await?;
+    let topic = described_topic(call, topic(call)?).await?;
     let subscriptions = topic["subscriptions"].as_array().map_or(0, Vec::len);
     let mut attributes = vec![
         ("TopicArn", topic["arn"].as_str().unwrap_or_default().to_owned()),
@@ -237,7 +233,7 @@ async fn set_topic_attributes(call: &Call<'_>) -> Result<Value, Fault> {
     let mut notes = BTreeMap::new();
     let text = call.input.text("AttributeValue").unwrap_or_default();
     note_attribute(call.input.needed("AttributeName"), text, &mut notes)?;
-    call.ask(Request::TopicAnnotate(Annotate { name: call.topic()?, notes })).await.map_err(fault)?;
+    call.ask(Request::TopicAnnotate(Annotate { name: topic(call)?, notes })).await.map_err(fault)?;
     Ok(Value::structure())
 }
 
@@ -268,8 +264,8 @@ fn set_attribute(subscription: &mut Subscription, name: &str, text: &str) -> Res
 }
 
 async fn subscribe(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.topic()?;
-    let endpoint = call.endpoint(call.input.needed("Protocol"), call.input.text("Endpoint").unwrap_or_default())?;
+    let name = topic(call)?;
+    let endpoint = endpoint(call, call.input.needed("Protocol"), call.input.text("Endpoint").unwrap_or_default())?;
     let mut subscription = Subscription {
         endpoint: endpoint.clone(),
         filter_policy: None,
@@ -279,7 +275,7 @@ async fn subscribe(call: &Call<'_>) -> Result<Value, Fault> {
     for (attribute, value) in call.input.entries("Attributes") {
         set_attribute(&mut subscription, attribute, value.as_text().unwrap_or_default())?;
     }
-    let topic = call.described_topic(name.clone()).await?;
+    let topic = described_topic(call, name.clone()).await?;
     if let Some((arn, existing)) = subscribed_at(&topic, &endpoint) {
         let policy = |one: &Subscription| {
             one.filter_policy.as_deref().map(|text| serde_json::from_str::<Json>(text).unwrap_or_default())
@@ -316,7 +312,7 @@ fn subscribed_at<'t>(topic: &'t Json, endpoint: &Endpoint) -> Option<(&'t str, S
 }
 
 async fn unsubscribe(call: &Call<'_>) -> Result<Value, Fault> {
-    match call.subscription().await {
+    match subscription(call).await {
         Ok(Found { topic, endpoint, .. }) => {
             call.ask(Request::TopicUnsubscribe(Unsubscribe { name: topic, endpoint })).await.map_err(fault)?;
         }
@@ -359,12 +355,12 @@ async fn list_subscriptions(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn list_subscriptions_by_topic(call: &Call<'_>) -> Result<Value, Fault> {
-    let topic = call.described_topic(call.topic()?).await?;
+    let topic = described_topic(call, topic(call)?).await?;
     subscriptions(call, topic["subscriptions"].as_array().into_iter().flatten().collect())
 }
 
 async fn get_subscription_attributes(call: &Call<'_>) -> Result<Value, Fault> {
-    let Found { topic, endpoint, subscription } = call.subscription().await?;
+    let Found { topic, endpoint, subscription } = subscription(call).await?;
     let (protocol, service, name) = match &endpoint {
         Endpoint::Queue(name) => ("sqs", "sqs", name.clone()),
         Endpoint::Function(name) => ("lambda", "lambda", format!("function:{name}")),
@@ -392,7 +388,7 @@ async fn get_subscription_attributes(call: &Call<'_>) -> Result<Value, Fault> {
 async fn set_subscription_attributes(call: &Call<'_>) -> Result<Value, Fault> {
     let text = call.input.text("AttributeValue").unwrap_or_default();
     for _ in 0..TRIES {
-        let Found { topic, mut subscription, .. } = call.subscription().await?;
+        let Found { topic, mut subscription, .. } = subscription(call).await?;
         let instead_of = Some(subscription.clone());
         set_attribute(&mut subscription, call.input.needed("AttributeName"), text)?;
         match call.ask(Request::TopicSubscribe(Subscribe { name: topic, subscription, instead_of })).await {
@@ -437,11 +433,11 @@ async fn publish(call: &Call<'_>) -> Result<Value, Fault> {
         return Err(invalid("PhoneNumber Reason: forebay publishes to topics alone"));
     }
     let name = match (call.input.text("TopicArn"), call.input.text("TargetArn")) {
-        (Some(arn), None) => call.topic_of_arn(arn)?,
+        (Some(arn), None) => topic_of_arn(call, arn)?,
         (None, Some(arn)) if arn.contains(":endpoint/") => {
             return Err(invalid("TargetArn Reason: forebay publishes to topics alone"))
         }
-        (None, Some(arn)) => call.topic_of_arn(arn).map_err(|fault| match fault.status {
+        (None, Some(arn)) => topic_of_arn(call, arn).map_err(|fault| match fault.status {
             404 => fault,
             _ => invalid("TargetArn Reason: No endpoint found for the target arn specified"),
         })?,
@@ -455,8 +451,8 @@ async fn publish(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn publish_batch(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.topic()?;
-    call.described_topic(name.clone()).await?;
+    let name = topic(call)?;
+    described_topic(call, name.clone()).await?;
     let entries = call.input.list("PublishBatchRequestEntries");
     if entries.is_empty() {
         let text = "The batch request doesn't contain any entries.";
@@ -507,24 +503,24 @@ async fn publish_batch(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn tag_resource(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.topic_of_arn(call.input.needed("ResourceArn"))?;
+    let name = topic_of_arn(call, call.input.needed("ResourceArn"))?;
     let tags = call.input.list("Tags").iter();
     let notes = tags.map(|tag| (format!("{NOTE_TAG}{}", tag.needed("Key")), Some(tag.needed("Value").to_owned())));
     let notes = notes.collect();
-    check_tags(&call.described_topic(name.clone()).await?, &notes)?;
+    check_tags(&described_topic(call, name.clone()).await?, &notes)?;
     call.ask(Request::TopicAnnotate(Annotate { name, notes })).await.map_err(fault)?;
     Ok(Value::structure())
 }
 
 async fn untag_resource(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.topic_of_arn(call.input.needed("ResourceArn"))?;
+    let name = topic_of_arn(call, call.input.needed("ResourceArn"))?;
     let notes = call.input.texts("TagKeys").map(|key| (format!("{NOTE_TAG}{key}"), None)).collect();
     call.ask(Request::TopicAnnotate(Annotate { name, notes })).await.map_err(fault)?;
     Ok(Value::structure())
 }
 
 async fn list_tags_for_resource(call: &Call<'_>) -> Result<Value, Fault> {
-    let topic = call.described_topic(call.topic_of_arn(call.input.needed("ResourceArn"))?).await?;
+    let topic = described_topic(call, topic_of_arn(call, call.input.needed("ResourceArn"))?).await?;
     let notes = topic["notes"].as_object().into_iter().flatten();
     let tags = notes.filter_map(|(note, text)| Some((note.strip_prefix(NOTE_TAG)?, text.as_str()?)));
     let tags: Vec<Value> = tags.map(|(key, text)| Value::structure().with("Key", key).with("Value", text)).collect();

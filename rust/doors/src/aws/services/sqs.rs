@@ -108,62 +108,60 @@ fn no_queue() -> Fault {
     Fault::new("QueueDoesNotExist", text).code("AWS.SimpleQueueService.NonExistentQueue")
 }
 
-impl Call<'_> {
-    /// The queue that the URL of the input names.
-    pub(super) fn queue(&self) -> Result<String, Fault> {
-        let url = self.input.needed("QueueUrl");
-        if url.len() > URL_MAX {
-            return Err(no_queue());
-        }
-        let mut parts = url.rsplit('/');
-        let (name, account) = (parts.next().unwrap_or_default(), parts.next());
-        // A bare name is what some clients give.
-        if name.is_empty() || account.is_some_and(|account| account != self.account) {
-            return Err(no_queue());
-        }
-        Ok(name.to_owned())
+/// The queue that the URL of the input names.
+pub(super) fn queue(call: &Call<'_>) -> Result<String, Fault> {
+    let url = call.input.needed("QueueUrl");
+    if url.len() > URL_MAX {
+        return Err(no_queue());
     }
+    let mut parts = url.rsplit('/');
+    let (name, account) = (parts.next().unwrap_or_default(), parts.next());
+    // A bare name is what some clients give.
+    if name.is_empty() || account.is_some_and(|account| account != call.account) {
+        return Err(no_queue());
+    }
+    Ok(name.to_owned())
+}
 
-    /// The names of a list of attributes.
-    pub(super) fn names(&self, member: &'static str) -> Result<Vec<&str>, Fault> {
-        let names: Vec<&str> = self.input.texts(member).collect();
-        if names.len() > NAMES_MAX || names.iter().map(|name| name.len()).sum::<usize>() > NAMES_BYTES_MAX {
-            let reason = format!("At most {NAMES_MAX} names of {NAMES_BYTES_MAX} bytes together are allowed.");
-            return Err(invalid(format!("Value for parameter {member} is invalid. Reason: {reason}")));
-        }
-        Ok(names)
+/// The names of a list of attributes.
+pub(super) fn names<'a>(call: &'a Call<'_>, member: &'static str) -> Result<Vec<&'a str>, Fault> {
+    let names: Vec<&str> = call.input.texts(member).collect();
+    if names.len() > NAMES_MAX || names.iter().map(|name| name.len()).sum::<usize>() > NAMES_BYTES_MAX {
+        let reason = format!("At most {NAMES_MAX} names of {NAMES_BYTES_MAX} bytes together are allowed.");
+        return Err(invalid(format!("Value for parameter {member} is invalid. Reason: {reason}")));
     }
+    Ok(names)
+}
 
-    fn queue_url(&self, name: &str) -> String {
-        format!("{}/{}/{name}", self.origin, self.account)
-    }
+fn queue_url(call: &Call<'_>, name: &str) -> String {
+    format!("{}/{}/{name}", call.origin, call.account)
+}
 
-    pub(super) async fn described_queue(&self, name: String) -> Result<Json, Fault> {
-        self.ask(Request::QueueDescribe(Named { name })).await.map_err(fault)
-    }
+pub(super) async fn described_queue(call: &Call<'_>, name: String) -> Result<Json, Fault> {
+    call.ask(Request::QueueDescribe(Named { name })).await.map_err(fault)
+}
 
-    /// A queue by its ARN.
-    fn queue_of_arn(&self, arn: &str) -> Result<String, Fault> {
-        let prefix = format!("arn:aws:sqs:{}:{}:", self.region, self.account);
-        let name = arn.strip_prefix(&prefix).filter(|name| !name.is_empty());
-        name.map(str::to_owned).ok_or_else(|| {
-            Fault::new(
-                "ResourceNotFoundException",
-                "The resource that you specified for the SourceArn parameter doesn't exist.",
-            )
-            .status(404)
-        })
-    }
+/// A queue by its ARN.
+fn queue_of_arn(call: &Call<'_>, arn: &str) -> Result<String, Fault> {
+    let prefix = format!("arn:aws:sqs:{}:{}:", call.region, call.account);
+    let name = arn.strip_prefix(&prefix).filter(|name| !name.is_empty());
+    name.map(str::to_owned).ok_or_else(|| {
+        Fault::new(
+            "ResourceNotFoundException",
+            "The resource that you specified for the SourceArn parameter doesn't exist.",
+        )
+        .status(404)
+    })
 }
 
 /// The answer to who would create a queue that there is; `None`: there is none.
 async fn created_before(call: &Call<'_>, name: &str) -> Option<Result<Value, Fault>> {
-    let existing = call.described_queue(name.to_owned()).await.ok()?;
+    let existing = described_queue(call, name.to_owned()).await.ok()?;
     if let Some(other) = is_same(call, &existing, call.input.entries("Attributes")) {
         let text = format!("A queue already exists with the same name and a different value for attribute {other}");
         return Some(Err(Fault::new("QueueNameExists", text).code("QueueAlreadyExists")));
     }
-    Some(Ok(Value::structure().with("QueueUrl", call.queue_url(name))))
+    Some(Ok(Value::structure().with("QueueUrl", queue_url(call, name))))
 }
 
 async fn create_queue(call: &Call<'_>) -> Result<Value, Fault> {
@@ -183,7 +181,7 @@ async fn create_queue(call: &Call<'_>) -> Result<Value, Fault> {
     // All in one: of a queue that was made in part, this request would say for ever that it is another one.
     let declare = Declare { name: name.clone(), settings, notes, only_new: true, instead_of: None };
     match call.ask(Request::QueueDeclare(declare)).await {
-        Ok(_) => Ok(Value::structure().with("QueueUrl", call.queue_url(&name))),
+        Ok(_) => Ok(Value::structure().with("QueueUrl", queue_url(call, &name))),
         Err(conflict @ EngineError::Conflict(_)) => {
             created_before(call, &name).await.unwrap_or_else(|| Err(fault(conflict)))
         }
@@ -215,9 +213,9 @@ pub(super) async fn change_queue(
     call: &Call<'_>,
     of: impl Fn(&str, &Json) -> Result<(Settings, NoteChanges), Fault>,
 ) -> Result<Value, Fault> {
-    let name = call.queue()?;
+    let name = queue(call)?;
     for _ in 0..TRIES {
-        let existing = call.described_queue(name.clone()).await?;
+        let existing = described_queue(call, name.clone()).await?;
         let changes = of(&name, &existing)?;
         let done = change(call, existing, changes).await;
         if done.map_err(|error| refused_settings(error, call.input.entries("Attributes")))? {
@@ -232,8 +230,8 @@ async fn get_queue_url(call: &Call<'_>) -> Result<Value, Fault> {
     if call.input.text("QueueOwnerAWSAccountId").is_some_and(|account| account != call.account) {
         return Err(no_queue());
     }
-    call.described_queue(name.clone()).await?;
-    Ok(Value::structure().with("QueueUrl", call.queue_url(&name)))
+    described_queue(call, name.clone()).await?;
+    Ok(Value::structure().with("QueueUrl", queue_url(call, &name)))
 }
 
 async fn list_queues(call: &Call<'_>) -> Result<Value, Fault> {
@@ -257,15 +255,15 @@ fn queue_urls(call: &Call<'_>, names: Vec<&str>, member: &'static str) -> Result
     let wrong = || invalid("Invalid or expired next token.");
     let (names, next) =
         page(names, most.unwrap_or(1000), Token::read(call.input.text("NextToken")).ok_or_else(wrong)?, |name| name);
-    let urls: Vec<String> = names.into_iter().map(|name| call.queue_url(name)).collect();
+    let urls: Vec<String> = names.into_iter().map(|name| queue_url(call, name)).collect();
     let listed = if urls.is_empty() && member == "QueueUrls" { Value::Null } else { urls.into() };
     Ok(Value::structure().with(member, listed).with("NextToken", next.filter(|_| most.is_some())))
 }
 
 async fn get_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
-    let queue = call.described_queue(call.queue()?).await?;
+    let queue = described_queue(call, queue(call)?).await?;
     let attributes = attributes_of(call, &queue);
-    let wanted = call.names("AttributeNames")?;
+    let wanted = names(call, "AttributeNames")?;
     let mut given = Fields::new();
     for name in &wanted {
         if !crate::aws::services::sqs_attributes::is_known(name) && *name != "All" {
@@ -287,12 +285,12 @@ async fn set_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn delete_queue(call: &Call<'_>) -> Result<Value, Fault> {
-    call.ask(Request::QueueDelete(Named { name: call.queue()? })).await.map_err(fault)?;
+    call.ask(Request::QueueDelete(Named { name: queue(call)? })).await.map_err(fault)?;
     Ok(Value::structure())
 }
 
 async fn purge_queue(call: &Call<'_>) -> Result<Value, Fault> {
-    call.ask(Request::QueuePurge(Named { name: call.queue()? })).await.map_err(fault)?;
+    call.ask(Request::QueuePurge(Named { name: queue(call)? })).await.map_err(fault)?;
     Ok(Value::structure())
 }
 
@@ -305,11 +303,11 @@ fn tag_note(key: &str) -> Result<String, Fault> {
 }
 
 async fn tag_queue(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.queue()?;
+    let name = queue(call)?;
     let tags = call.input.entries("Tags").iter();
     let notes = tags.map(|(key, value)| Ok((tag_note(key)?, value.as_text().map(str::to_owned))));
     let notes: std::collections::BTreeMap<_, _> = notes.collect::<Result<_, Fault>>()?;
-    let existing = call.described_queue(name.clone()).await?;
+    let existing = described_queue(call, name.clone()).await?;
     let kept = existing["notes"].as_object().into_iter().flatten();
     let kept = kept.filter(|(note, _)| note.starts_with(NOTE_TAG) && !notes.contains_key(*note)).count();
     if kept + notes.len() > TAGS_MAX {
@@ -321,12 +319,12 @@ async fn tag_queue(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn untag_queue(call: &Call<'_>) -> Result<Value, Fault> {
     let notes = call.input.texts("TagKeys").map(|key| (format!("{NOTE_TAG}{key}"), None)).collect();
-    call.ask(Request::QueueAnnotate(Annotate { name: call.queue()?, notes })).await.map_err(fault)?;
+    call.ask(Request::QueueAnnotate(Annotate { name: queue(call)?, notes })).await.map_err(fault)?;
     Ok(Value::structure())
 }
 
 async fn list_queue_tags(call: &Call<'_>) -> Result<Value, Fault> {
-    let queue = call.described_queue(call.queue()?).await?;
+    let queue = described_queue(call, queue(call)?).await?;
     let notes = queue["notes"].as_object().into_iter().flatten();
     let tags = notes.filter_map(|(note, text)| {
         Some((Key::Owned(note.strip_prefix(NOTE_TAG)?.to_owned()), text.as_str().unwrap_or_default().into()))
@@ -336,7 +334,7 @@ async fn list_queue_tags(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn list_dead_letter_source_queues(call: &Call<'_>) -> Result<Value, Fault> {
-    let queue = call.described_queue(call.queue()?).await?;
+    let queue = described_queue(call, queue(call)?).await?;
     let sources = queue["dead_letter_sources"].as_array().into_iter().flatten();
     let mut names: Vec<&str> = sources.filter_map(Json::as_str).collect();
     names.sort_unstable();
@@ -345,11 +343,11 @@ async fn list_dead_letter_source_queues(call: &Call<'_>) -> Result<Value, Fault>
 
 async fn start_message_move_task(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("SourceArn");
-    let name = call.queue_of_arn(arn)?;
-    let to = call.input.text("DestinationArn").map(|arn| call.queue_of_arn(arn)).transpose()?;
+    let name = queue_of_arn(call, arn)?;
+    let to = call.input.text("DestinationArn").map(|arn| queue_of_arn(call, arn)).transpose()?;
     let rate = within(call, "MaxNumberOfMessagesPerSecond", MOVE_RATE_MAX)?.map(|rate| rate as f64);
     call.ask(Request::QueueRedrive(Redrive { name: name.clone(), to, rate })).await.map_err(move_fault)?;
-    let began_ms = call.described_queue(name).await?["redrive"]["began_ms"].as_i64();
+    let began_ms = described_queue(call, name).await?["redrive"]["began_ms"].as_i64();
     Ok(Value::structure().with("TaskHandle", task_handle(began_ms.unwrap_or_else(|| call.now_ms()), arn)))
 }
 
@@ -385,7 +383,7 @@ fn task_handle(began_ms: i64, arn: &str) -> String {
 async fn list_message_move_tasks(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("SourceArn");
     within(call, "MaxResults", MOVES_MAX)?;
-    let queue = call.described_queue(call.queue_of_arn(arn)?).await?;
+    let queue = described_queue(call, queue_of_arn(call, arn)?).await?;
     let redrive = &queue["redrive"];
     let mut results = Vec::new();
     if redrive.is_object() {
@@ -413,8 +411,8 @@ async fn cancel_message_move_task(call: &Call<'_>) -> Result<Value, Fault> {
     let task = task.and_then(|bytes| String::from_utf8(bytes).ok());
     let missing = || Fault::new("ResourceNotFoundException", "The task handle does not exist.").status(404);
     let (began, arn) = task.as_deref().and_then(|task| task.split_once(' ')).ok_or_else(missing)?;
-    let name = call.queue_of_arn(arn)?;
-    let redrive = &call.described_queue(name.clone()).await?["redrive"];
+    let name = queue_of_arn(call, arn)?;
+    let redrive = &described_queue(call, name.clone()).await?["redrive"];
     if redrive["status"] == "RUNNING" && redrive["began_ms"].as_i64() != began.parse().ok() {
         return Err(missing());
     }

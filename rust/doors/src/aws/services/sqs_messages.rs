@@ -16,7 +16,7 @@ use crate::ask::typed;
 use crate::aws::call::{ended, typed_of, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::{base64_text, text_of_bytes};
-use crate::aws::services::sqs::{fault, invalid};
+use crate::aws::services::sqs::{self, fault, invalid};
 use crate::aws::services::sqs_attributes::{is_fifo, is_known, receive_wait_ms, unknown};
 use crate::aws::value::{Fields, Key, Value};
 
@@ -177,7 +177,7 @@ fn sent((id, number): Named, sums: [(&'static str, Option<String>); 3]) -> Value
 
 pub(super) async fn send_message(call: &Call<'_>) -> Result<Value, Fault> {
     let Sending { message, trace, sums, .. } = Sending::of(&call.input)?;
-    let send = Send { name: call.queue()?, messages: vec![message], parent: None, trace };
+    let send = Send { name: sqs::queue(call)?, messages: vec![message], parent: None, trace };
     let ids = send_all(call, send).await.map_err(fault)?;
     Ok(sent(ids.first().copied().unwrap_or_default(), sums))
 }
@@ -251,7 +251,7 @@ struct Outcomes {
 
 /// All entries that can be sent are sent, those of one trace in one commit; each of the others is told why it is not.
 pub(super) async fn send_message_batch(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.queue()?;
+    let name = sqs::queue(call)?;
     let mut outcomes = Outcomes::default();
     let mut runs: Vec<Vec<(&str, Sending<'_>)>> = Vec::new();
     let mut bytes = 0;
@@ -328,12 +328,12 @@ async fn send_run(
 }
 
 pub(super) async fn receive_message(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.queue()?;
+    let name = sqs::queue(call)?;
     let input = &call.input;
     let maximum = input.int("MaxNumberOfMessages").unwrap_or(1);
     let wait = match input.int("WaitTimeSeconds") {
         Some(seconds) => seconds,
-        None => (receive_wait_ms(&call.described_queue(name.clone()).await?) / 1000) as i64,
+        None => (receive_wait_ms(&sqs::described_queue(call, name.clone()).await?) / 1000) as i64,
     };
     let within =
         |value: i64, high: i64, text: String| (0..=high).contains(&value).then_some(value).ok_or_else(|| invalid(text));
@@ -373,12 +373,12 @@ struct Wanted<'c> {
 impl<'c> Wanted<'c> {
     /// Thousands may wait with theirs: neither list is long.
     fn of(call: &'c Call<'_>) -> Result<Self, Fault> {
-        let mut system = call.names("AttributeNames")?;
-        system.extend(call.names("MessageSystemAttributeNames")?);
+        let mut system = sqs::names(call, "AttributeNames")?;
+        system.extend(sqs::names(call, "MessageSystemAttributeNames")?);
         // `AttributeNames` was one list for queues and messages: a queue's attribute is none of a message's, and no mistake.
         match system.iter().find(|name| !SYSTEM_ATTRIBUTES.contains(name) && !is_known(name)) {
             Some(name) => Err(unknown(name)),
-            None => Ok(Self { system, own: call.names("MessageAttributeNames")? }),
+            None => Ok(Self { system, own: sqs::names(call, "MessageAttributeNames")? }),
         }
     }
 
@@ -446,14 +446,14 @@ fn deleted(queue: &str, done: Result<Json, EngineError>) -> Result<(), Fault> {
 }
 
 pub(super) async fn delete_message(call: &Call<'_>) -> Result<Value, Fault> {
-    let (name, receipt_handle) = (call.queue()?, call.input.needed("ReceiptHandle").to_owned());
+    let (name, receipt_handle) = (sqs::queue(call)?, call.input.needed("ReceiptHandle").to_owned());
     let asked = DeleteMessage { name: name.clone(), receipt_handle };
     deleted(&name, call.ask(Request::QueueDeleteMessage(asked)).await)?;
     Ok(Value::structure())
 }
 
 pub(super) async fn delete_message_batch(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.queue()?;
+    let name = sqs::queue(call)?;
     let (ids, receipt_handles): (Vec<&str>, Vec<String>) =
         entries(call)?.into_iter().map(|(id, entry)| (id, entry.needed("ReceiptHandle").to_owned())).unzip();
     let asked = DeleteMessages { name: name.clone(), receipt_handles };
@@ -470,7 +470,7 @@ pub(super) async fn delete_message_batch(call: &Call<'_>) -> Result<Value, Fault
 
 pub(super) async fn change_message_visibility(call: &Call<'_>) -> Result<Value, Fault> {
     let change = ChangeVisibility {
-        name: call.queue()?,
+        name: sqs::queue(call)?,
         receipt_handle: call.input.needed("ReceiptHandle").to_owned(),
         visibility_timeout_ms: visible_after(call.input.int("VisibilityTimeout").unwrap_or(0))?,
     };
@@ -479,8 +479,8 @@ pub(super) async fn change_message_visibility(call: &Call<'_>) -> Result<Value, 
 }
 
 pub(super) async fn change_message_visibility_batch(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.queue()?;
-    call.described_queue(name.clone()).await?;
+    let name = sqs::queue(call)?;
+    sqs::described_queue(call, name.clone()).await?;
     let mut begun = Vec::new();
     let (mut successful, mut refused) = (Vec::new(), Vec::new());
     for (id, entry) in entries(call)? {

@@ -151,61 +151,59 @@ impl MachineArn {
     }
 }
 
-impl Call<'_> {
-    /// What stands behind `arn:aws:states:REGION:ACCOUNT:KIND:`. `None`: it is of another region or account, where nothing is.
-    pub(super) fn states_resource<'a>(
-        &self,
-        arn: &'a str,
-        kinds: &[&str],
-    ) -> Result<Option<(&'a str, &'a str)>, Fault> {
-        let Some(rest) = arn.strip_prefix("arn:aws:states:") else {
-            return Err(invalid_arn(&format!("Invalid ARN prefix: {arn}")));
-        };
-        let mut parts = rest.splitn(4, ':');
-        let mut next = || parts.next().unwrap_or_default();
-        let (region, account, kind, resource) = (next(), next(), next(), next());
-        if !kinds.contains(&kind) {
-            return Err(invalid_arn(&format!("Resource type not valid in this context: {kind}")));
-        }
-        Ok((region == self.region && account == self.account).then_some((kind, resource)))
+/// What stands behind `arn:aws:states:REGION:ACCOUNT:KIND:`. `None`: it is of another region or account, where nothing is.
+pub(super) fn states_resource<'a>(
+    call: &Call<'_>,
+    arn: &'a str,
+    kinds: &[&str],
+) -> Result<Option<(&'a str, &'a str)>, Fault> {
+    let Some(rest) = arn.strip_prefix("arn:aws:states:") else {
+        return Err(invalid_arn(&format!("Invalid ARN prefix: {arn}")));
+    };
+    let mut parts = rest.splitn(4, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (region, account, kind, resource) = (next(), next(), next(), next());
+    if !kinds.contains(&kind) {
+        return Err(invalid_arn(&format!("Resource type not valid in this context: {kind}")));
     }
+    Ok((region == call.region && account == call.account).then_some((kind, resource)))
+}
 
-    pub(super) fn states_arn(&self, kind: &str, resource: &str) -> String {
-        format!("arn:aws:states:{}:{}:{kind}:{resource}", self.region, self.account)
-    }
+pub(super) fn states_arn(call: &Call<'_>, kind: &str, resource: &str) -> String {
+    format!("arn:aws:states:{}:{}:{kind}:{resource}", call.region, call.account)
+}
 
-    /// The state machine of an ARN, which may name a version or an alias.
-    pub(super) fn machine_of(&self, arn: &str) -> Result<MachineArn, Fault> {
-        let (_, resource) = self.states_resource(arn, &["stateMachine"])?.ok_or_else(|| no_machine(arn))?;
-        let (name, qualifier) = resource.split_once(':').map_or((resource, None), |(name, of)| (name, Some(of)));
-        Ok(MachineArn { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) })
-    }
+/// The state machine of an ARN, which may name a version or an alias.
+pub(super) fn machine_of(call: &Call<'_>, arn: &str) -> Result<MachineArn, Fault> {
+    let (_, resource) = states_resource(call, arn, &["stateMachine"])?.ok_or_else(|| no_machine(arn))?;
+    let (name, qualifier) = resource.split_once(':').map_or((resource, None), |(name, of)| (name, Some(of)));
+    Ok(MachineArn { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) })
+}
 
-    pub(super) fn machine(&self) -> Result<MachineArn, Fault> {
-        self.machine_of(self.input.needed("stateMachineArn"))
-    }
+pub(super) fn machine(call: &Call<'_>) -> Result<MachineArn, Fault> {
+    machine_of(call, call.input.needed("stateMachineArn"))
+}
 
-    /// The execution of an ARN of one of these kinds.
-    pub(super) fn execution_of(&self, arn: &str, kinds: &[&str]) -> Result<ExecutionNamed, Fault> {
-        let missing = || Fault::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"));
-        let (_, resource) = self.states_resource(arn, kinds)?.ok_or_else(missing)?;
-        // A child of a distributed Map: `WORKFLOW/LABEL:RUN:INDEX`.
-        let parts = if resource.contains('/') { resource.rsplit_once(':') } else { resource.split_once(':') };
-        let (workflow, name) = parts.ok_or_else(missing)?;
-        Ok(ExecutionNamed { workflow: workflow.to_owned(), name: name.to_owned() })
-    }
+/// The execution of an ARN of one of these kinds.
+pub(super) fn execution_of(call: &Call<'_>, arn: &str, kinds: &[&str]) -> Result<ExecutionNamed, Fault> {
+    let missing = || Fault::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"));
+    let (_, resource) = states_resource(call, arn, kinds)?.ok_or_else(missing)?;
+    // A child of a distributed Map: `WORKFLOW/LABEL:RUN:INDEX`.
+    let parts = if resource.contains('/') { resource.rsplit_once(':') } else { resource.split_once(':') };
+    let (workflow, name) = parts.ok_or_else(missing)?;
+    Ok(ExecutionNamed { workflow: workflow.to_owned(), name: name.to_owned() })
+}
 
-    /// A machine as the engine describes it.
-    pub(super) async fn described_machine(&self, name: String, revision: Option<u32>) -> Result<Json, Fault> {
-        let arn = self.states_arn("stateMachine", &name);
-        let described = self.ask(Request::WorkflowDescribe(Revision { name, revision })).await;
-        described.map_err(|error| machine_fault(&arn, error))
-    }
+/// A machine as the engine describes it.
+pub(super) async fn described_machine(call: &Call<'_>, name: String, revision: Option<u32>) -> Result<Json, Fault> {
+    let arn = states_arn(call, "stateMachine", &name);
+    let described = call.ask(Request::WorkflowDescribe(Revision { name, revision })).await;
+    described.map_err(|error| machine_fault(&arn, error))
+}
 
-    /// How many items a page has.
-    pub(super) fn most(&self) -> usize {
-        self.input.int("maxResults").filter(|most| *most > 0).unwrap_or(PAGE) as usize
-    }
+/// How many items a page has.
+pub(super) fn most(call: &Call<'_>) -> usize {
+    call.input.int("maxResults").filter(|most| *most > 0).unwrap_or(PAGE) as usize
 }
 
 /// The same where a machine is missing: AWS's text has its ARN.
@@ -335,7 +333,7 @@ async fn create_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
     asked["type"] = input.text("type").unwrap_or("STANDARD").into();
     asked["notes"] = json!(notes_of_tags(call, &Json::Null)?);
     asked["only_new"] = true.into();
-    let described = || call.described_machine(name.to_owned(), None);
+    let described = || described_machine(call, name.to_owned(), None);
     let machine = match described().await {
         Ok(existing) => same(existing, &asked)?,
         Err(_) => match declare(call, asked.clone()).await {
@@ -353,8 +351,8 @@ async fn create_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
 async fn update_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
     let publishes = check_version_description(call)?;
-    let MachineArn { name, .. } = call.machine()?;
-    let existing = call.described_machine(name.clone(), None).await?;
+    let MachineArn { name, .. } = machine(call)?;
+    let existing = described_machine(call, name.clone(), None).await?;
     let changes = ["definition", "roleArn", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration"];
     if changes.iter().all(|change| input.get(change).is_none()) {
         let text = "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified";
@@ -402,9 +400,9 @@ pub(super) fn without(value: Value, call: &Call<'_>, names: &[&str]) -> Value {
 }
 
 async fn describe_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
-    let asked = call.machine()?;
+    let asked = machine(call)?;
     let arn = call.input.needed("stateMachineArn").to_owned();
-    let mut given = call.described_machine(asked.text(), None).await?;
+    let mut given = described_machine(call, asked.text(), None).await?;
     let version = match asked.version() {
         Some(version) => Some(version_named(call, &asked.name, version).await?.ok_or_else(|| no_machine(&arn))?),
         None => None,
@@ -425,7 +423,7 @@ async fn list_state_machines(call: &Call<'_>) -> Result<Value, Fault> {
     let mut machines: Vec<&Json> = listed.as_array().into_iter().flatten().collect();
     machines.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
     let from = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
-    let (machines, next) = page(machines, call.most(), from, |one| one["name"].as_str().unwrap_or_default());
+    let (machines, next) = page(machines, most(call), from, |one| one["name"].as_str().unwrap_or_default());
     let shown = |one: &&Json| {
         Value::structure()
             .with("stateMachineArn", one["arn"].as_str())
@@ -439,7 +437,7 @@ async fn list_state_machines(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// Executions that run are stopped. A machine that is not there is already gone.
 async fn delete_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
-    let MachineArn { name, .. } = call.machine()?;
+    let MachineArn { name, .. } = machine(call)?;
     for _ in 0..PASSES_MAX {
         match call.ask(Request::WorkflowDelete(Named { name: name.clone() })).await {
             Ok(_) | Err(EngineError::NotFound(_)) => return Ok(Value::structure()),
@@ -479,7 +477,7 @@ async fn stop_some(call: &Call<'_>, name: &str) -> Result<usize, Fault> {
 async fn validate_state_machine_definition(call: &Call<'_>) -> Result<Value, Fault> {
     let kind = call.input.text("type").unwrap_or("STANDARD");
     let problems = problems(call, call.input.needed("definition"), kind).await?;
-    let most = call.most();
+    let most = most(call);
     let diagnostics: Vec<Value> = problems
         .iter()
         .take(most)

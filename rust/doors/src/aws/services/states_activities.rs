@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
 use crate::aws::services::page::{page, Token};
-use crate::aws::services::states::{bad_token, fault, time};
+use crate::aws::services::states::{self, bad_token, fault, time};
 use crate::aws::value::Value;
 
 /// How long a worker waits for a task.
@@ -27,7 +27,7 @@ const TAGS_MAX: usize = 50;
 /// The activity that the input names.
 fn named_activity(call: &Call<'_>) -> Result<ActivityNamed, Fault> {
     let arn = call.input.needed("activityArn");
-    let (_, name) = call.states_resource(arn, &["activity"])?.ok_or_else(|| no_activity(arn))?;
+    let (_, name) = states::states_resource(call, arn, &["activity"])?.ok_or_else(|| no_activity(arn))?;
     Ok(ActivityNamed { name: name.to_owned() })
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn list_activities(call: &Call<'_>) -> Result<Value, Fault> {
     let mut activities: Vec<&Json> = listed.as_array().into_iter().flatten().collect();
     activities.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
     let from = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
-    let (activities, next) = page(activities, call.most(), from, |one| one["name"].as_str().unwrap_or_default());
+    let (activities, next) = page(activities, states::most(call), from, |one| one["name"].as_str().unwrap_or_default());
     let activities: Vec<Value> = activities.iter().map(|one| shown(one).with("name", one["name"].as_str())).collect();
     Ok(Value::structure().with("activities", activities).with("nextToken", next))
 }
@@ -144,7 +144,7 @@ fn tags_of(resource: &Json) -> BTreeMap<&str, &str> {
 async fn tagged(call: &Call<'_>) -> Result<(bool, Json), Fault> {
     let arn = call.input.needed("resourceArn");
     let missing = || Fault::new("ResourceNotFound", format!("Resource not found: '{arn}'"));
-    let (kind, name) = call.states_resource(arn, &["stateMachine", "activity"])?.ok_or_else(missing)?;
+    let (kind, name) = states::states_resource(call, arn, &["stateMachine", "activity"])?.ok_or_else(missing)?;
     if name.contains(':') {
         return Err(missing());
     }
@@ -152,7 +152,7 @@ async fn tagged(call: &Call<'_>) -> Result<(bool, Json), Fault> {
     let told = if is_activity {
         call.ask(Request::ActivityDescribe(ActivityNamed { name: name.to_owned() })).await.map_err(fault)
     } else {
-        call.described_machine(name.to_owned(), None).await
+        states::described_machine(call, name.to_owned(), None).await
     };
     Ok((is_activity, told.map_err(|_| missing())?))
 }

@@ -12,7 +12,7 @@ use crate::aws::model::{Kind, Model, Shape};
 use crate::aws::services::events::settings;
 use crate::aws::services::page::{page, Token};
 use crate::aws::services::states::{
-    bad_token, described, fault, machine_fault, no_machine, revision_id, time, without, MachineArn,
+    self, bad_token, described, fault, machine_fault, no_machine, revision_id, time, without, MachineArn,
 };
 use crate::aws::value::{Fields, Key, Value};
 
@@ -23,7 +23,7 @@ const BILLED_MB: i64 = 64;
 
 /// The execution that the input names. Express executions have no history, and are not described.
 fn named_execution(call: &Call<'_>) -> Result<ExecutionNamed, Fault> {
-    call.execution_of(call.input.needed("executionArn"), &["execution"])
+    states::execution_of(call, call.input.needed("executionArn"), &["execution"])
 }
 
 /// The same where the execution, or its machine, is missing: AWS's text has its ARN.
@@ -64,14 +64,14 @@ fn trace_context(header: &str) -> Option<String> {
 }
 
 pub(super) async fn start_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let start = start(call, &call.machine()?)?;
+    let start = start(call, &states::machine(call)?)?;
     let started = call.ask(Request::ExecutionStart(start)).await;
     let started = started.map_err(|error| machine_fault(call.input.needed("stateMachineArn"), error))?;
     Ok(Value::structure().with("executionArn", started["arn"].as_str()).with("startDate", time(&started["started_ms"])))
 }
 
 pub(super) async fn start_sync_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let start = start(call, &call.machine()?)?;
+    let start = start(call, &states::machine(call)?)?;
     let ended = call.ask(Request::ExecutionStartSync(start)).await;
     let ended = ended.map_err(|error| machine_fault(call.input.needed("stateMachineArn"), error))?;
     let took_ms = ended["stopped_ms"].as_u64().zip(ended["started_ms"].as_u64()).map_or(0, |(end, start)| end - start);
@@ -102,10 +102,10 @@ pub(super) async fn start_sync_execution(call: &Call<'_>) -> Result<Value, Fault
 fn listed(call: &Call<'_>, given: &Json) -> Value {
     let workflow = given["workflow"].as_str().unwrap_or_default();
     let (map_run, workflow) = match run_of(workflow) {
-        Some((machine, _)) => (Some(call.states_arn("mapRun", workflow)), machine),
+        Some((machine, _)) => (Some(states::states_arn(call, "mapRun", workflow)), machine),
         None => (None, workflow),
     };
-    let machine = call.states_arn("stateMachine", workflow);
+    let machine = states::states_arn(call, "stateMachine", workflow);
     let qualified = |qualifier: Option<String>| qualifier.map(|qualifier| format!("{machine}:{qualifier}"));
     Value::structure()
         .with("executionArn", given["arn"].as_str())
@@ -153,11 +153,12 @@ pub(super) async fn describe_state_machine_for_execution(call: &Call<'_>) -> Res
         .map_err(|error| execution_fault(call, error))?;
     let named = given["workflow"].as_str().unwrap_or_default();
     let workflow = named.split_once('/').map_or(named, |(workflow, _)| workflow).to_owned();
-    let machine = call.described_machine(workflow, given["revision"].as_u64().map(|revision| revision as u32)).await?;
+    let machine =
+        states::described_machine(call, workflow, given["revision"].as_u64().map(|revision| revision as u32)).await?;
     let run = run_of(named);
     let told = described(&machine)
         .with("updateDate", time(&machine["updated_ms"]))
-        .with("mapRunArn", run.map(|_| call.states_arn("mapRun", named)))
+        .with("mapRunArn", run.map(|_| states::states_arn(call, "mapRun", named)))
         .with("label", run.map(|(_, label)| label));
     Ok(without(told.with("revisionId", revision_id(&machine)), call, &["definition"]))
 }
@@ -172,8 +173,8 @@ pub(super) async fn list_executions(call: &Call<'_>) -> Result<Value, Fault> {
             return Err(Fault::validation("Must provide a State Machine ARN or Map Run ARN, but not both"))
         }
     };
-    let machine = call.machine()?;
-    let of = call.described_machine(machine.name.clone(), None).await.map_err(|_| no_machine(arn))?;
+    let machine = states::machine(call)?;
+    let of = states::described_machine(call, machine.name.clone(), None).await.map_err(|_| no_machine(arn))?;
     if of["type"] == "EXPRESS" {
         let text = "This operation is not supported by this type of state machine";
         return Err(Fault::new("StateMachineTypeNotSupported", format!("State Machine Type Not Supported: '{text}'")));
@@ -189,7 +190,7 @@ pub(super) async fn list_executions(call: &Call<'_>) -> Result<Value, Fault> {
         "version": version,
         "alias": machine.qualifier.filter(|_| version.is_none()),
         "is_redriven": input.text("redriveFilter").map(|filter| filter == "REDRIVEN"),
-        "limit": call.most(),
+        "limit": states::most(call),
         "after": input.text("nextToken"),
     }))?;
     list_as_asked(call, list).await
@@ -199,7 +200,7 @@ pub(super) async fn list_executions(call: &Call<'_>) -> Result<Value, Fault> {
 async fn list_children(call: &Call<'_>, run: &str) -> Result<Value, Fault> {
     let missing = || Fault::new("ResourceNotFound", format!("Resource not found: '{run}'"));
     let (_, name) =
-        call.states_resource(run, &["mapRun"])?.filter(|(_, name)| name.contains('/')).ok_or_else(missing)?;
+        states::states_resource(call, run, &["mapRun"])?.filter(|(_, name)| name.contains('/')).ok_or_else(missing)?;
     let input = &call.input;
     if input.text("statusFilter") == Some("PENDING_REDRIVE") {
         return Ok(Value::structure().with("executions", Vec::<Value>::new()));
@@ -208,7 +209,7 @@ async fn list_children(call: &Call<'_>, run: &str) -> Result<Value, Fault> {
         "workflow": name,
         "status": input.text("statusFilter"),
         "is_redriven": input.text("redriveFilter").map(|filter| filter == "REDRIVEN"),
-        "limit": call.most(),
+        "limit": states::most(call),
         "after": input.text("nextToken"),
     }))?;
     list_as_asked(call, list).await
@@ -267,7 +268,7 @@ pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Faul
     let asked: History = settings(json!({
         "workflow": workflow,
         "name": name,
-        "limit": call.most(),
+        "limit": states::most(call),
         "after": after,
         "without_data": without_data,
         "reverse": is_reversed,
@@ -286,7 +287,7 @@ pub(super) async fn list_map_runs(call: &Call<'_>) -> Result<Value, Fault> {
     let mut runs: Vec<&Json> = told["map_runs"].as_array().into_iter().flatten().collect();
     runs.sort_by_key(|run| run["arn"].as_str().unwrap_or_default().to_owned());
     let from = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
-    let (runs, next) = page(runs, call.most(), from, |run| run["arn"].as_str().unwrap_or_default());
+    let (runs, next) = page(runs, states::most(call), from, |run| run["arn"].as_str().unwrap_or_default());
     let shown = |run: &&Json| {
         Value::structure()
             .with("executionArn", run["execution_arn"].as_str())
@@ -300,7 +301,7 @@ pub(super) async fn list_map_runs(call: &Call<'_>) -> Result<Value, Fault> {
 
 pub(super) async fn describe_map_run(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("mapRunArn");
-    call.states_resource(arn, &["mapRun"])?;
+    states::states_resource(call, arn, &["mapRun"])?;
     let run = call.ask(Request::MapRunDescribe(MapRunNamed { arn: arn.to_owned() })).await.map_err(fault)?;
     let number = |name: &str| run[name].as_i64().unwrap_or_default();
     let counts = |of: &Json| {

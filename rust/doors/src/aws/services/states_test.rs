@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::aws::call::{aside, Call};
 use crate::aws::fault::Fault;
-use crate::aws::services::states::fault;
+use crate::aws::services::states::{self, fault};
 use crate::aws::services::states_executions::named;
 use crate::aws::value::Value;
 
@@ -49,9 +49,9 @@ pub(super) async fn test_state(call: &Call<'_>) -> Result<Value, Fault> {
     let request = Arc::new(json_of(&call.input));
     let role = call.input.text("roleArn").map(str::to_owned);
     let identity = Identity {
-        execution_arn: call.states_arn("express", "TestState:TestState").into(),
+        execution_arn: states::states_arn(call, "express", "TestState:TestState").into(),
         execution_name: "TestState".into(),
-        machine_arn: call.states_arn("stateMachine", "TestState").into(),
+        machine_arn: states::states_arn(call, "stateMachine", "TestState").into(),
         machine_name: "TestState".into(),
         role_arn: role.unwrap_or_else(|| format!("arn:aws:iam::{}:role/forebay", call.account)).into(),
         region: call.region.into(),

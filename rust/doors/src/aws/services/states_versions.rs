@@ -11,7 +11,7 @@ use crate::aws::call::Call;
 use crate::aws::fault::Fault;
 use crate::aws::services::events::settings;
 use crate::aws::services::page::{page, Token};
-use crate::aws::services::states::{bad_token, fault, machine_fault, no_machine, revision_id, time, MachineArn};
+use crate::aws::services::states::{self, bad_token, fault, machine_fault, no_machine, revision_id, time, MachineArn};
 use crate::aws::value::Value;
 
 /// The versions and aliases of a machine; `None`: there is no such machine.
@@ -35,8 +35,8 @@ pub(super) async fn version_named(call: &Call<'_>, name: &str, version: u32) -> 
 
 pub(super) async fn publish_state_machine_version(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
-    let MachineArn { name, .. } = call.machine()?;
-    let machine = call.described_machine(name.clone(), None).await?;
+    let MachineArn { name, .. } = states::machine(call)?;
+    let machine = states::described_machine(call, name.clone(), None).await?;
     let current = revision_id(&machine).unwrap_or_else(|| "INITIAL".into());
     if let Some(asked) = input.text("revisionId").filter(|asked| *asked != current) {
         return Err(Fault::new(
@@ -55,13 +55,13 @@ pub(super) async fn publish_state_machine_version(call: &Call<'_>) -> Result<Val
 }
 
 pub(super) async fn list_state_machine_versions(call: &Call<'_>) -> Result<Value, Fault> {
-    let told = qualified(call, &call.machine()?.name).await?;
+    let told = qualified(call, &states::machine(call)?.name).await?;
     let from = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
     let before = from.name().and_then(|last| last.parse::<u64>().ok()).unwrap_or(u64::MAX);
     let mut versions = rows(told.as_ref(), "versions");
     versions.retain(|one| one["version"].as_u64().is_some_and(|version| version < before));
-    let has_more = versions.len() > call.most();
-    versions.truncate(call.most());
+    let has_more = versions.len() > states::most(call);
+    versions.truncate(states::most(call));
     let next = versions.last().filter(|_| has_more).map(|one| Token::after(&one["version"].to_string()));
     let shown = |one: &&Json| {
         Value::structure()
@@ -75,7 +75,7 @@ pub(super) async fn list_state_machine_versions(call: &Call<'_>) -> Result<Value
 /// A version that is not there is already gone.
 pub(super) async fn delete_state_machine_version(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("stateMachineVersionArn");
-    let asked = call.machine_of(arn)?;
+    let asked = states::machine_of(call, arn)?;
     let Some(version) = asked.version() else {
         return Err(Fault::validation(format!(
             "Value '{arn}' at 'stateMachineVersionArn' is not the ARN of a version"
@@ -121,7 +121,7 @@ fn routing(call: &Call<'_>) -> Result<Option<(String, Json)>, Fault> {
         let text = format!("Routing configuration must contain {what} ARNs. Received: [{}]", arns.join(", "));
         Err(Fault::validation(text))
     };
-    let versions = arns.iter().map(|arn| call.machine_of(arn)).collect::<Result<Vec<_>, _>>()?;
+    let versions = arns.iter().map(|arn| states::machine_of(call, arn)).collect::<Result<Vec<_>, _>>()?;
     if versions.iter().any(|version| version.version().is_none()) {
         return refuse("state machine version");
     }
@@ -155,7 +155,7 @@ fn check_alias_name(name: &str) -> Result<(), Fault> {
 }
 
 fn alias_arn(call: &Call<'_>, workflow: &str, alias: &str) -> String {
-    call.states_arn("stateMachine", &format!("{workflow}:{alias}"))
+    states::states_arn(call, "stateMachine", &format!("{workflow}:{alias}"))
 }
 
 async fn declare_alias(call: &Call<'_>, alias: DeclareWorkflowAlias) -> Result<Json, Fault> {
@@ -193,7 +193,7 @@ pub(super) async fn create_state_machine_alias(call: &Call<'_>) -> Result<Value,
 
 /// The alias that the input names: its machine's name, and itself.
 async fn alias(call: &Call<'_>) -> Result<Option<(String, Json)>, Fault> {
-    let MachineArn { name, qualifier } = call.machine_of(call.input.needed("stateMachineAliasArn"))?;
+    let MachineArn { name, qualifier } = states::machine_of(call, call.input.needed("stateMachineAliasArn"))?;
     let told = qualified(call, &name).await?;
     let found = rows(told.as_ref(), "aliases").into_iter().find(|alias| alias["name"].as_str() == qualifier.as_deref());
     Ok(found.cloned().map(|alias| (name, alias)))
@@ -237,7 +237,7 @@ pub(super) async fn update_state_machine_alias(call: &Call<'_>) -> Result<Value,
 
 pub(super) async fn list_state_machine_aliases(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("stateMachineArn");
-    let asked = call.machine()?;
+    let asked = states::machine(call)?;
     let told = qualified(call, &asked.name).await?.ok_or_else(|| no_machine(arn))?;
     let mut aliases = rows(Some(&told), "aliases");
     if let Some(version) = asked.version() {
@@ -246,7 +246,7 @@ pub(super) async fn list_state_machine_aliases(call: &Call<'_>) -> Result<Value,
     }
     aliases.sort_by_key(|alias| alias["name"].as_str().unwrap_or_default().to_owned());
     let from = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
-    let (aliases, next) = page(aliases, call.most(), from, |alias| alias["name"].as_str().unwrap_or_default());
+    let (aliases, next) = page(aliases, states::most(call), from, |alias| alias["name"].as_str().unwrap_or_default());
     let shown = |alias: &&Json| {
         Value::structure()
             .with("stateMachineAliasArn", alias_arn(call, &asked.name, alias["name"].as_str().unwrap_or_default()))

@@ -4,6 +4,7 @@ use serde_json::{json, Value};
 
 use super::{shop, with_function, MINUTE};
 use crate::base::error::EngineError;
+use crate::buses::schedule;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::port::Table;
 
@@ -95,7 +96,7 @@ fn a_schedule_that_fires_and_is_changed_in_a_refused_commit_fires_when_there_is_
     engine.engine.with(|rooms| {
         rooms.ctx.now = now;
         rooms.buses.schedules.look(now.wall_ms);
-        rooms.event_buses().fire_due();
+        schedule::fire_due(&mut rooms.event_buses());
         let asked = json!({"name": "tick", "expression": "rate(5 minutes)", "function": "f", "input": "2"});
         drop(rooms.event_buses().schedule_put(serde_json::from_value(asked).unwrap()).unwrap());
     });

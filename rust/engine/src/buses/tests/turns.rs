@@ -3,6 +3,7 @@
 use serde_json::{json, Value};
 
 use super::{shop, MINUTE};
+use crate::buses::{replay, schedule};
 use crate::runtime::test_engine::SECOND;
 
 /// After a stop of a week 256 schedules of a turn passed over 10,000 due times each, one after the other, under the lock.
@@ -19,7 +20,7 @@ fn schedules_that_have_missed_much_do_not_all_have_one_turn() {
     let is_still_due = engine.engine.with(|rooms| {
         rooms.ctx.now = now;
         rooms.buses.schedules.look(now.wall_ms);
-        rooms.event_buses().fire_due();
+        schedule::fire_due(&mut rooms.event_buses());
         rooms.buses.schedules.next_ms().is_some_and(|fires_ms| fires_ms <= now.wall_ms)
     });
     assert!(is_still_due, "the others have their turn later");
@@ -69,7 +70,7 @@ fn replays_take_turns() {
     engine.engine.with(|rooms| {
         rooms.ctx.now = now;
         for turn in 1..=3 {
-            rooms.event_buses().replay_due();
+            replay::replay_due(&mut rooms.event_buses());
             let moved = rooms.buses.replays.rows().filter(|row| row.events > 10).count();
             assert_eq!(moved, turn, "one after the other");
         }

@@ -8,7 +8,9 @@ use serde_json::{json, Value};
 use crate::base::error::{Answer, Waiter};
 use crate::base::trace::Origin;
 use crate::dispatch::attempts::{Settled, Task, Token, Work};
+use crate::runtime::settle;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::sources::invocation::accept;
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::{Store as _, Table};
 
@@ -179,8 +181,8 @@ fn what_has_ended_is_written_at_a_stop_though_what_is_put_finds_the_disk_full() 
     {
         // In one moment, so that both are in the first commit of the stop.
         let mut inner = engine.engine.shared.lock();
-        inner.state.settle_all(vec![settled(works[0].token)]);
-        inner.state.events().invoke_async("f", b"1", Origin::default(), waiter);
+        settle::settle_all(&mut inner.state, vec![settled(works[0].token)]);
+        accept::invoke_async(&mut inner.state.events(), "f", b"1", Origin::default(), waiter);
         inner.stopping = true;
     }
     engine.engine.close();

@@ -8,6 +8,7 @@ use crate::base::error::{Answer, Reply, Waiter};
 use crate::metrics::exposition::{render, Format};
 use crate::metrics::{Metric, METRICS};
 use crate::runtime::test_engine::{TestEngine, SECOND};
+use crate::sources::stream::lag;
 use crate::store::chunk::Chunk;
 use crate::store::port::{BlockingStore as _, Store as _, Write};
 
@@ -65,11 +66,11 @@ fn streams_mappings_and_topics_that_are_deleted_leave_nothing_behind() {
     engine.advance(SECOND);
     let bounds = |engine: &TestEngine| [0, 1].map(|shard| engine.store.reader().unwrap().bounds(shard).unwrap());
     assert!(bounds(&engine).iter().all(Option::is_some));
-    engine.engine.with(|state| state.streams().show_lag());
+    engine.engine.with(|state| lag::show_lag(&mut state.streams()));
     assert_eq!(engine.engine.registry().gather(Metric::ShardLag).len(), 2);
 
     engine.json("mapping.delete", &json!({"stream": "s", "function": "f"}));
-    engine.engine.with(|state| state.streams().show_lag());
+    engine.engine.with(|state| lag::show_lag(&mut state.streams()));
     let shown =
         [Metric::ShardLag, Metric::ShardIteratorAge].map(|metric| engine.engine.registry().gather(metric).len());
     assert_eq!((shown, series(&engine, "mapping")), ([0, 0], 0));
@@ -125,10 +126,10 @@ fn a_page_of_metrics_has_the_store_asked_for_an_age_that_is_not_in_memory() {
     engine.advance(SECOND);
     engine = engine.reopened_with(&[function]);
     engine.json("mapping.declare", &paused);
-    engine.engine.with(|state| state.streams().show_lag());
+    engine.engine.with(|state| lag::show_lag(&mut state.streams()));
     assert_eq!(engine.engine.registry().gather(Metric::ShardIteratorAge).len(), 0);
     engine.advance(SECOND);
-    engine.engine.with(|state| state.streams().show_lag());
+    engine.engine.with(|state| lag::show_lag(&mut state.streams()));
     assert_eq!(engine.engine.registry().gather(Metric::ShardIteratorAge).len(), 1);
 }
 

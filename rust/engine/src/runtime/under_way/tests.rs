@@ -447,11 +447,11 @@ fn the_operator_is_told_at_once_of_a_commit_that_takes_long_to_fail() {
     engine.notices();
     engine.advance(100 * SECOND);
     let error = || StoreError::Unavailable("it took too long".into());
-    engine.engine.with(|rooms| rooms.commit_delayed(error(), 9 * SECOND));
+    engine.engine.with(|rooms| crate::runtime::commits::commit_delayed(rooms, error(), 9 * SECOND));
     assert_eq!(engine.notices(), [] as [serde_json::Value; 0]);
     engine.engine.with(|rooms| {
         rooms.ctx.commit.delayed = None;
-        rooms.commit_delayed(error(), 30 * SECOND);
+        crate::runtime::commits::commit_delayed(rooms, error(), 30 * SECOND);
     });
     let texts: Vec<_> =
         engine.notices().into_iter().map(|notice| notice["text"].as_str().unwrap().to_owned()).collect();

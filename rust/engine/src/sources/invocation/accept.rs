@@ -9,9 +9,10 @@ use crate::base::limits::{
     EVENT_DELAY_MS_MAX, EVENT_ID_CHARACTERS_MAX, EVENT_ID_WINDOW_MS, EVENT_ID_WINDOW_MS_MAX, EVENT_ID_WINDOW_MS_MIN,
 };
 use crate::base::trace::{check_trace, kept, Origin};
+use crate::dispatch::functions;
 use crate::observe::history::RequestEvent;
 use crate::payload::event::RememberedId;
-use crate::sources::invocation::expiry::Known;
+use crate::sources::invocation::expiry::{self, Known};
 use crate::sources::invocation::{check_payload, InvocationRoom};
 
 /// What a caller wants beside the run.
@@ -64,68 +65,72 @@ impl<'a> InvokeOptions<'a> {
     }
 }
 
-impl InvocationRoom<'_> {
-    /// Accept an event for a function; the waiter is given its request id when it is durable.
-    pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
-        self.accept(function, payload, origin, &InvokeOptions::default(), (waiter, Reply::Request));
-    }
+/// Accept an event for a function; the waiter is given its request id when it is durable.
+pub(crate) fn invoke_async(
+    room: &mut InvocationRoom<'_>,
+    function: &str,
+    payload: &[u8],
+    origin: Origin<'_>,
+    waiter: Waiter,
+) {
+    accept(room, function, payload, origin, &InvokeOptions::default(), (waiter, Reply::Request));
+}
 
-    /// The same with options; `reply` makes the answer of the request id.
-    pub(crate) fn accept(
-        &mut self,
-        function: &str,
-        payload: &[u8],
-        origin: Origin<'_>,
-        options: &InvokeOptions<'_>,
-        (waiter, reply): (Waiter, impl Fn(u128) -> Reply),
-    ) {
-        let accepted = self.ctx.check_room().and_then(|()| {
-            check_payload(payload)?;
-            check_trace(origin.trace)?;
-            let (queue, qualifier) = self.event_queue(function)?;
-            let remembered = options.deduplication.map(|(id, until_ms)| self.remembered(queue, id, until_ms));
-            let known = remembered.map_or(Ok(None), |one| self.known_id(one.digest))?;
-            if let Some(known) = known.as_ref().filter(|known| options.keeps_result && !known.keeps_result) {
-                return Err(not_kept_for(known.request));
-            }
-            Ok((queue, qualifier, remembered, known))
-        });
-        match accepted {
-            Ok((_, _, _, Some(Known { request, is_durable, .. }))) => {
-                self.ctx.observe.history.note(self.ctx.now.wall_ms, request, RequestEvent::Repeated);
-                if is_durable {
-                    return self.ctx.answer(waiter, Ok(reply(request)));
-                }
-                // Answered, or refused, with the first one.
-                self.ctx.commit.pending.waiters.push((waiter, reply(request)));
-                self.ctx.commit.pending.urgent = true;
-            }
-            Ok((queue, qualifier, remembered, None)) => {
-                let hops = self.dispatch.hops_after(origin.parent);
-                let request = self.ctx.rng.uuid();
-                let mut event = self.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
-                event.life.delay_ms = options.delay_ms;
-                event.keeps_result = options.keeps_result;
-                event.deduplication_id = options.deduplication.map(|(id, _)| id.into());
-                if let Some(remembered) = remembered {
-                    self.remember_id(remembered, &event);
-                }
-                let mut accepted = self.number_event(queue, event);
-                accepted.remembered = remembered;
-                self.ctx.commit.pending.bytes += accepted.bytes();
-                self.events.accepted.push(accepted);
-                self.ctx.commit.pending.waiters.push((waiter, reply(request)));
-                self.ctx.commit.pending.urgent = true;
-            }
-            Err(error) => self.ctx.answer(waiter, Err(error)),
+/// The same with options; `reply` makes the answer of the request id.
+pub(crate) fn accept(
+    room: &mut InvocationRoom<'_>,
+    function: &str,
+    payload: &[u8],
+    origin: Origin<'_>,
+    options: &InvokeOptions<'_>,
+    (waiter, reply): (Waiter, impl Fn(u128) -> Reply),
+) {
+    let accepted = room.ctx.check_room().and_then(|()| {
+        check_payload(payload)?;
+        check_trace(origin.trace)?;
+        let (queue, qualifier) = room.event_queue(function)?;
+        let remembered = options.deduplication.map(|(id, until_ms)| remembered(room, queue, id, until_ms));
+        let known = remembered.map_or(Ok(None), |one| expiry::known_id(room, one.digest))?;
+        if let Some(known) = known.as_ref().filter(|known| options.keeps_result && !known.keeps_result) {
+            return Err(not_kept_for(known.request));
         }
+        Ok((queue, qualifier, remembered, known))
+    });
+    match accepted {
+        Ok((_, _, _, Some(Known { request, is_durable, .. }))) => {
+            room.ctx.observe.history.note(room.ctx.now.wall_ms, request, RequestEvent::Repeated);
+            if is_durable {
+                return room.ctx.answer(waiter, Ok(reply(request)));
+            }
+            // Answered, or refused, with the first one.
+            room.ctx.commit.pending.waiters.push((waiter, reply(request)));
+            room.ctx.commit.pending.urgent = true;
+        }
+        Ok((queue, qualifier, remembered, None)) => {
+            let hops = functions::hops_after(room.dispatch, origin.parent);
+            let request = room.ctx.rng.uuid();
+            let mut event = room.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
+            event.life.delay_ms = options.delay_ms;
+            event.keeps_result = options.keeps_result;
+            event.deduplication_id = options.deduplication.map(|(id, _)| id.into());
+            if let Some(remembered) = remembered {
+                expiry::remember_id(room, remembered, &event);
+            }
+            let mut accepted = room.number_event(queue, event);
+            accepted.remembered = remembered;
+            room.ctx.commit.pending.bytes += accepted.bytes();
+            room.events.accepted.push(accepted);
+            room.ctx.commit.pending.waiters.push((waiter, reply(request)));
+            room.ctx.commit.pending.urgent = true;
+        }
+        Err(error) => room.ctx.answer(waiter, Err(error)),
     }
+}
 
-    /// An id is the function's, whichever version or alias is asked for.
-    fn remembered(&self, queue: u64, id: &str, until_ms: u64) -> RememberedId {
-        let function = self.events.queues.get(&queue).map_or("", |events| events.function.as_str());
-        RememberedId { digest: Digest::new(Scope::MessageGroup, function, id).0, until_ms }
-    }
+/// An id is the function's, whichever version or alias is asked for.
+fn remembered(room: &InvocationRoom<'_>, queue: u64, id: &str, until_ms: u64) -> RememberedId {
+    let function = room.events.queues.get(&queue).map_or("", |events| events.function.as_str());
+    RememberedId { digest: Digest::new(Scope::MessageGroup, function, id).0, until_ms }
 }
 
 /// A repeated event wants what the first one does not do.

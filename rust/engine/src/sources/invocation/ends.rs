@@ -11,12 +11,14 @@ use crate::base::asynchronous::Asynchronous;
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::kept;
 use crate::commit::target::Target;
+use crate::failures::delivery;
 use crate::failures::invocation_record::Ended;
-use crate::failures::log::FailureRow;
+use crate::failures::log::{self, FailureRow};
 use crate::observe::history::RequestEvent;
 use crate::observe::operator_events;
 use crate::payload::event::{row_key, Event};
 use crate::payload::failure_key::{FailureKey, Part};
+use crate::sources::invocation::results;
 use crate::sources::invocation::InvocationRoom;
 use crate::store::port::Table;
 
@@ -36,141 +38,146 @@ pub(crate) struct EndedEvent {
     pub(crate) row: Option<Vec<u8>>,
 }
 
-impl InvocationRoom<'_> {
-    /// An event's life is over.
-    pub(crate) fn end_event(&mut self, id: u64, key: Key, event: &Event, condition: Condition) {
-        let Some(events) = self.events.queues.get(&id) else { return };
-        let has_succeeded = condition == Condition::Success;
-        events.meters.ended(condition);
-        let name = events.name();
-        self.keep_result(name, event, condition);
-        let Some(events) = self.events.queues.get(&id) else { return };
-        self.ctx.observe.history.note(
-            self.ctx.now.wall_ms,
-            event.request,
-            RequestEvent::Ended { queue: id, condition },
-        );
-        let destinations = destinations(
-            self.settles(events).map(|handler| &self.dispatch.functions[handler].asynchronous),
-            has_succeeded,
-        );
-        if destinations.is_empty() && has_succeeded {
-            self.ctx.commit.pending.remove(Table::Event, row_key(id, key));
-            return self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-        }
-        if !has_succeeded {
-            let (name, attempts) = (events.name(), event.life.failures);
-            let names: Vec<&str> = destinations.iter().map(|(_, name)| name.as_str()).collect();
-            let fields = json!({
-                "condition": condition.as_str(), "attempts": attempts, "request": uuid_text(event.request),
-                "destinations": names, "id": FailureKey { mapping: id, shard: 0, first: key.number, part: Part::Whole }.text(),
-            });
-            self.ctx.notice(operator_events::OperatorEvent::GaveUp, &name, fields);
-        }
-        let Some(events) = self.events.queues.get(&id) else { return };
-        let ended = Ended {
-            request: uuid_text(event.request),
-            arn: self.ctx.function_arn(&events.function),
-            function: events.function.clone(),
-            version: events.version.to_string(),
-            qualifier: event.qualifier.as_deref().map(str::to_owned),
-            condition: condition.as_str().to_owned(),
-            attempts: event.life.failures + u32::from(has_succeeded),
-            accepted_ms: event.life.accepted_ms,
-            at_ms: self.ctx.now.wall_ms,
-            hops: event.life.hops,
-            status: status_of(event, condition),
-            response: event.error.as_deref().map(str::to_owned),
-        };
-        if !has_succeeded {
-            self.ctx.happen(|| failed(&ended, event));
-        }
-        let row = row_key(id, key);
-        if destinations.is_empty() {
-            self.keep_ended(id, key, (Part::Whole, None), ended, event);
-            self.ctx.commit.pending.remove(Table::Event, row);
-            return;
-        }
-        let event = event.clone();
-        self.events.ended.push(EndedEvent { id, key, event, condition, ended, destinations, row: Some(row) });
+/// An event's life is over.
+pub(crate) fn end_event(room: &mut InvocationRoom<'_>, id: u64, key: Key, event: &Event, condition: Condition) {
+    let Some(events) = room.events.queues.get(&id) else { return };
+    let has_succeeded = condition == Condition::Success;
+    events.meters.ended(condition);
+    let name = events.name();
+    results::keep_result(room, name, event, condition);
+    let Some(events) = room.events.queues.get(&id) else { return };
+    room.ctx.observe.history.note(room.ctx.now.wall_ms, event.request, RequestEvent::Ended { queue: id, condition });
+    let destinations =
+        destinations(room.settles(events).map(|handler| &room.dispatch.functions[handler].asynchronous), has_succeeded);
+    if destinations.is_empty() && has_succeeded {
+        room.ctx.commit.pending.remove(Table::Event, row_key(id, key));
+        return room.ctx.commit.pending.begin_lazily(room.ctx.now.mono_ns);
     }
+    if !has_succeeded {
+        let (name, attempts) = (events.name(), event.life.failures);
+        let names: Vec<&str> = destinations.iter().map(|(_, name)| name.as_str()).collect();
+        let fields = json!({
+            "condition": condition.as_str(), "attempts": attempts, "request": uuid_text(event.request),
+            "destinations": names, "id": FailureKey { mapping: id, shard: 0, first: key.number, part: Part::Whole }.text(),
+        });
+        room.ctx.notice(operator_events::OperatorEvent::GaveUp, &name, fields);
+    }
+    let Some(events) = room.events.queues.get(&id) else { return };
+    let ended = Ended {
+        request: uuid_text(event.request),
+        arn: room.ctx.function_arn(&events.function),
+        function: events.function.clone(),
+        version: events.version.to_string(),
+        qualifier: event.qualifier.as_deref().map(str::to_owned),
+        condition: condition.as_str().to_owned(),
+        attempts: event.life.failures + u32::from(has_succeeded),
+        accepted_ms: event.life.accepted_ms,
+        at_ms: room.ctx.now.wall_ms,
+        hops: event.life.hops,
+        status: status_of(event, condition),
+        response: event.error.as_deref().map(str::to_owned),
+    };
+    if !has_succeeded {
+        room.ctx.happen(|| failed(&ended, event));
+    }
+    let row = row_key(id, key);
+    if destinations.is_empty() {
+        keep_ended(room, id, key, (Part::Whole, None), ended, event);
+        room.ctx.commit.pending.remove(Table::Event, row);
+        return;
+    }
+    let event = event.clone();
+    room.events.ended.push(EndedEvent { id, key, event, condition, ended, destinations, row: Some(row) });
+}
 
-    /// What the next destination of an event that has ended is to be told, and whether that goes with the event's row.
-    pub(crate) fn next_destination(&mut self, end: &mut EndedEvent) -> Option<(FailureKey, String)> {
-        while let Some((part, name)) = end.destinations.pop_front() {
-            // A chain that was stopped goes on in no function, not even as a failure.
-            let target = Target::of(&name);
-            if end.condition == Condition::RecursiveInvocation && matches!(target, Target::Function(_)) {
-                self.keep_ended(end.id, end.key, (part, None), end.ended.clone(), &end.event);
-                continue;
+/// What the next destination of an event that has ended is to be told, and whether that goes with the event's row.
+pub(crate) fn next_destination(room: &mut InvocationRoom<'_>, end: &mut EndedEvent) -> Option<(FailureKey, String)> {
+    while let Some((part, name)) = end.destinations.pop_front() {
+        // A chain that was stopped goes on in no function, not even as a failure.
+        let target = Target::of(&name);
+        if end.condition == Condition::RecursiveInvocation && matches!(target, Target::Function(_)) {
+            keep_ended(room, end.id, end.key, (part, None), end.ended.clone(), &end.event);
+            continue;
+        }
+        return Some((FailureKey { mapping: end.id, shard: 0, first: end.key.number, part }, name));
+    }
+    if let Some(row) = end.row.take() {
+        room.ctx.commit.pending.remove(Table::Event, row);
+    }
+    room.ctx.commit.pending.begin_lazily(room.ctx.now.mono_ns);
+    None
+}
+
+/// A destination of this store was told, in the commit that removes the event's row, or refused it.
+pub(crate) fn destination_told(
+    room: &mut InvocationRoom<'_>,
+    end: &mut EndedEvent,
+    failure: FailureKey,
+    name: String,
+    told: &Told,
+) {
+    match told {
+        Ok(may_be_later) => {
+            if end.row.take().is_some() && *may_be_later {
+                room.events.event_leaves(end.id, end.key);
             }
-            return Some((FailureKey { mapping: end.id, shard: 0, first: end.key.number, part }, name));
+            delivery::count_delivery(&mut room.failures(), failure, 0, true);
+            let fact = RequestEvent::Told { destination: name.into() };
+            room.ctx.observe.history.note(room.ctx.now.wall_ms, end.event.request, fact);
         }
-        if let Some(row) = end.row.take() {
-            self.ctx.commit.pending.remove(Table::Event, row);
-        }
-        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-        None
+        Err(_) => keep_ended(room, end.id, end.key, (failure.part, Some(name)), end.ended.clone(), &end.event),
     }
+}
 
-    /// A destination of this store was told, in the commit that removes the event's row, or refused it.
-    pub(crate) fn destination_told(&mut self, end: &mut EndedEvent, failure: FailureKey, name: String, told: &Told) {
-        match told {
-            Ok(may_be_later) => {
-                if end.row.take().is_some() && *may_be_later {
-                    self.events.event_leaves(end.id, end.key);
-                }
-                self.failures().count_delivery(failure, 0, true);
-                let fact = RequestEvent::Told { destination: name.into() };
-                self.ctx.observe.history.note(self.ctx.now.wall_ms, end.event.request, fact);
-            }
-            Err(_) => self.keep_ended(end.id, end.key, (failure.part, Some(name)), end.ended.clone(), &end.event),
-        }
-    }
+/// Write down what a destination is still to be told; without one, that it is listed.
+fn keep_ended(
+    room: &mut InvocationRoom<'_>,
+    id: u64,
+    key: Key,
+    (part, destination): (Part, Option<String>),
+    ended: Ended,
+    event: &Event,
+) {
+    let error = if ended.succeeded() { None } else { ended.response.clone() };
+    let row = FailureRow {
+        failed_ms: ended.at_ms,
+        destination,
+        undelivered_to: None,
+        delivery_attempts: 0,
+        last_error: error,
+        record: serde_json::Value::Null,
+        positions: Vec::new(),
+        ended: Some(ended),
+        routed: None,
+        trace: event.trace.as_deref().map(str::to_owned),
+    };
+    log::save_failure(
+        &mut room.failures(),
+        FailureKey { mapping: id, shard: 0, first: key.number, part },
+        &row,
+        &event.payload,
+    );
+}
 
-    /// Write down what a destination is still to be told; without one, that it is listed.
-    fn keep_ended(
-        &mut self,
-        id: u64,
-        key: Key,
-        (part, destination): (Part, Option<String>),
-        ended: Ended,
-        event: &Event,
-    ) {
-        let error = if ended.succeeded() { None } else { ended.response.clone() };
-        let row = FailureRow {
-            failed_ms: ended.at_ms,
-            destination,
-            undelivered_to: None,
-            delivery_attempts: 0,
-            last_error: error,
-            record: serde_json::Value::Null,
-            positions: Vec::new(),
-            ended: Some(ended),
-            routed: None,
-            trace: event.trace.as_deref().map(str::to_owned),
-        };
-        self.failures().save_failure(
-            FailureKey { mapping: id, shard: 0, first: key.number, part },
-            &row,
-            &event.payload,
-        );
+/// Give an event that had failed another life. Its row goes in the commit that brings it back.
+pub(crate) fn revive_event(
+    room: &mut InvocationRoom<'_>,
+    failure: FailureKey,
+    ended: &Ended,
+    trace: Option<&str>,
+    payload: &[u8],
+) {
+    let request = parse_uuid(&ended.request).unwrap_or_else(|| room.ctx.rng.uuid());
+    let qualifier = ended.qualifier.as_deref().map(Into::into);
+    let mut event = room.new_event(request, 0, payload.into(), (kept(trace), qualifier));
+    match results::renew_result(room, request) {
+        Ok(keeps_result) => event.keeps_result = keeps_result,
+        Err(error) => return room.ctx.fail(error),
     }
-
-    /// Give an event that had failed another life. Its row goes in the commit that brings it back.
-    pub(crate) fn revive_event(&mut self, failure: FailureKey, ended: &Ended, trace: Option<&str>, payload: &[u8]) {
-        let request = parse_uuid(&ended.request).unwrap_or_else(|| self.ctx.rng.uuid());
-        let qualifier = ended.qualifier.as_deref().map(Into::into);
-        let mut event = self.new_event(request, 0, payload.into(), (kept(trace), qualifier));
-        match self.renew_result(request) {
-            Ok(keeps_result) => event.keeps_result = keeps_result,
-            Err(error) => return self.ctx.fail(error),
-        }
-        self.ctx.commit.pending.remove(Table::Failure, failure.bytes());
-        self.ctx.observe.history.note(self.ctx.now.wall_ms, request, RequestEvent::Redriven);
-        self.bear_event(failure.mapping, event);
-        self.ctx.commit.pending.urgent = true;
-    }
+    room.ctx.commit.pending.remove(Table::Failure, failure.bytes());
+    room.ctx.observe.history.note(room.ctx.now.wall_ms, request, RequestEvent::Redriven);
+    room.bear_event(failure.mapping, event);
+    room.ctx.commit.pending.urgent = true;
 }
 
 /// Which destinations are told of an end.

@@ -6,12 +6,12 @@
 //! machine's commands, `ends` writes down what became of an event, `results` keeps it for those who ask, and `expiry` drops what was kept
 //! for a time.
 
-mod accept;
+pub(crate) mod accept;
 pub(crate) mod ends;
 mod expiry;
 pub(crate) mod participant;
 mod requests;
-mod results;
+pub(crate) mod results;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -35,7 +35,7 @@ use crate::commit::attachment::Attachment;
 use crate::commit::rows::{counted, damaged};
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
 use crate::dispatch::attempts::HandlerId;
-use crate::dispatch::versions::{qualified, version_of};
+use crate::dispatch::versions::{self, qualified, version_of};
 use crate::observe::history::RequestEvent;
 use crate::observe::meters::EventMeters;
 use crate::payload::event::Qualifier;
@@ -219,7 +219,7 @@ impl InvocationRoom<'_> {
                 return Ok((id, None));
             }
         }
-        let (handler, qualifier) = match self.dispatch().address(asked) {
+        let (handler, qualifier) = match versions::address(&mut self.dispatch(), asked) {
             Ok(found) => found,
             Err(error) => {
                 let known = asked.strip_suffix(":$LATEST").and_then(|name| self.events.by_function.get(name));
@@ -322,7 +322,7 @@ impl InvocationRoom<'_> {
             let function = &self.dispatch.functions[handler];
             let is_off = function.place.is_some_and(|(id, _)| self.dispatch.permits.pool.reserved(id) == Some(0));
             events.machine.configure(function.asynchronous.settings(is_off));
-            self.pump_events(id);
+            serve::pump_events(self, id);
         }
     }
 
@@ -338,7 +338,7 @@ impl InvocationRoom<'_> {
                     self.ctx.commit.pending.remove(Table::Function, id.to_be_bytes().to_vec());
                     self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
                 }
-                _ => self.pump_events(id),
+                _ => serve::pump_events(self, id),
             }
         }
         Ok(())
@@ -374,7 +374,7 @@ impl InvocationRoom<'_> {
             touched.insert(queue);
         }
         for queue in touched {
-            self.pump_events(queue);
+            serve::pump_events(self, queue);
         }
     }
 }

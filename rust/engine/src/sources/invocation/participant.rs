@@ -17,6 +17,7 @@ use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::waiters::SourceId;
 use crate::observe::history::RequestEvent;
 use crate::payload::event::{Event, Qualifier};
+use crate::sources::invocation::{expiry, results, serve};
 use crate::sources::invocation::{slot_record, InvocationRoom};
 use crate::store::port::{StoreError, Table, Write};
 
@@ -75,10 +76,10 @@ impl Participant for InvocationRoom<'_> {
 
     fn due(&mut self, timer: Timer) {
         let done = match timer.kind {
-            WAIT_TIMER => self.waits_due(),
-            EXPIRY_TIMER => self.expiry_due(),
+            WAIT_TIMER => results::waits_due(self),
+            EXPIRY_TIMER => expiry::expiry_due(self),
             _ => {
-                self.events_due(timer.id);
+                serve::events_due(self, timer.id);
                 Ok(())
             }
         };
@@ -88,15 +89,15 @@ impl Participant for InvocationRoom<'_> {
     }
 
     fn sweep(&mut self) -> Result<(), EngineError> {
-        Ok(self.expire()?)
+        Ok(expiry::expire(self)?)
     }
 
     fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
-        Ok(self.expiry_due_ms()?)
+        Ok(expiry::expiry_due_ms(self)?)
     }
 
     fn grant(&mut self, source: SourceId, permit: Lease) -> Option<Lease> {
-        self.start_event(source, permit)
+        serve::start_event(self, source, permit)
     }
 
     fn hand_out(&mut self, token: Token) -> Option<Handed> {
@@ -119,7 +120,7 @@ impl Participant for InvocationRoom<'_> {
 
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
         if let Some(job) = attempt.job.into::<EventJob>() {
-            self.event_ended(job.queue, job.key, job.event, ended.status, ended.body);
+            serve::event_ended(self, job.queue, job.key, job.event, ended.status, ended.body);
         }
     }
 
@@ -135,14 +136,14 @@ impl Participant for InvocationRoom<'_> {
             let (key, value) = accepted.row();
             writes.push(Write::Add { table: Table::Event, key, value });
         }
-        self.write_kept(pending, writes);
+        expiry::write_kept(self, pending, writes);
     }
 
     fn durable(&mut self) {
         let mut events = std::mem::take(&mut self.events.born);
         events.append(&mut self.events.committing);
         self.events_durable(events);
-        if let Err(error) = self.results_durable() {
+        if let Err(error) = results::results_durable(self) {
             self.ctx.fail(error);
         }
     }
@@ -151,11 +152,11 @@ impl Participant for InvocationRoom<'_> {
         let committing = std::mem::take(&mut self.events.committing);
         let refused = committing.into_iter().chain(std::mem::take(&mut self.events.accepted));
         refused.for_each(|one| self.events.forget_expected(&one));
-        self.kept_refused();
+        expiry::kept_refused(self);
     }
 
     fn failed(&mut self, error: &StoreError) {
         self.events.accepted.clear();
-        self.answer_open_results(&error.clone().into());
+        results::answer_open_results(self, &error.clone().into());
     }
 }

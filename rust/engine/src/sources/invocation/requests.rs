@@ -1,13 +1,14 @@
 //! `events.*`
 
-use crate::api::event::Invoke;
+use crate::api::event::{Invoke, Which};
 use crate::api::function::Events;
 use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::Origin;
 use crate::commit::done::{json, Done};
-use crate::sources::invocation::accept::InvokeOptions;
+use crate::sources::invocation::accept::{self, InvokeOptions};
+use crate::sources::invocation::results;
 use crate::sources::invocation::InvocationRoom;
 
 impl InvocationRoom<'_> {
@@ -17,7 +18,14 @@ impl InvocationRoom<'_> {
         let reply = |request| Reply::Added(json(uuid_text(request)));
         match InvokeOptions::of(&asked, self.ctx.now.wall_ms) {
             Ok(options) => {
-                self.accept(&asked.function, asked.payload.get().as_bytes(), origin, &options, (waiter, reply));
+                accept::accept(
+                    self,
+                    &asked.function,
+                    asked.payload.get().as_bytes(),
+                    origin,
+                    &options,
+                    (waiter, reply),
+                );
             }
             Err(error) => self.ctx.answer(waiter, Err(error)),
         }
@@ -37,5 +45,12 @@ impl InvocationRoom<'_> {
         });
         let rows: Vec<Events> = rows.filter(|row| row.waiting > 0 || row.running > 0).collect();
         Ok(Done::at_once(rows))
+    }
+}
+
+/// What is carried out in the files that tell of it.
+impl InvocationRoom<'_> {
+    pub(crate) fn event_result(&mut self, asked: Which, waiter: Waiter) {
+        results::event_result(self, asked, waiter);
     }
 }

@@ -10,10 +10,11 @@ use forebay_core::stream::protocol::Backoff;
 use crate::base::error::{Reply, Waiter};
 use crate::payload::message::Message;
 use crate::payload::messages::{Item, Messages};
-use crate::sources::queue::mapping::Assembly;
-use crate::sources::queue::transfer::Transfer;
+use crate::sources::queue::mapping::{self, Assembly};
+use crate::sources::queue::transfer::{self, Transfer};
 use crate::sources::queue::QueueRoom;
 use crate::sources::queue::{message_key, QueueId};
+use crate::sources::queue::{receive, redrive, serve};
 use crate::store::chunk::Chunk;
 use crate::store::port::{StoreError, Table};
 
@@ -67,117 +68,114 @@ pub(crate) enum Content {
     Nowhere,
 }
 
-impl QueueRoom<'_> {
-    /// Go after what a want misses; act when everything is there.
-    pub(crate) fn fetch_bodies(&mut self, id: QueueId, want: BodyFetch) {
-        let mut next = Some(want);
-        while let Some(want) = next.take() {
-            // Filters may have let so little through that more was received.
-            next = self.pursue_one(id, want);
-        }
+/// Go after what a want misses; act when everything is there.
+pub(crate) fn fetch_bodies(room: &mut QueueRoom<'_>, id: QueueId, want: BodyFetch) {
+    let mut next = Some(want);
+    while let Some(want) = next.take() {
+        // Filters may have let so little through that more was received.
+        next = pursue_one(room, id, want);
     }
+}
 
-    fn pursue_one(&mut self, id: QueueId, mut want: BodyFetch) -> Option<BodyFetch> {
-        while let Some(delivery) = want.missing.front().copied() {
-            let content = match self.content(id, delivery.handle.number) {
-                Ok(content) => content,
-                Err(error) => {
-                    self.ctx.fail(error);
+fn pursue_one(room: &mut QueueRoom<'_>, id: QueueId, mut want: BodyFetch) -> Option<BodyFetch> {
+    while let Some(delivery) = want.missing.front().copied() {
+        let content = match content(room, id, delivery.handle.number) {
+            Ok(content) => content,
+            Err(error) => {
+                room.ctx.fail(error);
+                return None;
+            }
+        };
+        match content {
+            Content::Here(chunk) => want.found.push(Item { delivery, chunk }),
+            Content::Nowhere => {
+                let now = room.ctx.now;
+                let queue = &mut room.queues.entries[id];
+                if want.is_burial() {
+                    queue.machine.redriven(delivery.handle.number);
+                }
+                queue.machine.completed(&[delivery.handle], &Outcome::Success, &Backoff::NONE, &now);
+                if let Purpose::Move(transferring) = &want.purpose {
+                    redrive::move_ended(room, id, transferring);
+                }
+            }
+            Content::There => {
+                read_messages(room, id, delivery.handle.number);
+                let found = std::mem::take(&mut want.found);
+                let Purpose::Move(transferring) = want.purpose else {
+                    room.queues.entries[id].wants.push_back(BodyFetch { found, ..want });
                     return None;
-                }
-            };
-            match content {
-                Content::Here(chunk) => want.found.push(Item { delivery, chunk }),
-                Content::Nowhere => {
-                    let now = self.ctx.now;
-                    let queue = &mut self.queues.entries[id];
-                    if want.is_burial() {
-                        queue.machine.redriven(delivery.handle.number);
-                    }
-                    queue.machine.completed(&[delivery.handle], &Outcome::Success, &Backoff::NONE, &now);
-                    if let Purpose::Move(transferring) = &want.purpose {
-                        self.move_ended(id, transferring);
-                    }
-                }
-                Content::There => {
-                    self.read_messages(id, delivery.handle.number);
-                    let found = std::mem::take(&mut want.found);
-                    let Purpose::Move(transferring) = want.purpose else {
-                        self.queues.entries[id].wants.push_back(BodyFetch { found, ..want });
-                        return None;
-                    };
-                    self.queues.entries[id].wants.push_back(want);
-                    // What moves need not wait for what moves after it.
-                    self.carry(id, &transferring, found);
-                    return None;
-                }
-            }
-            want.missing.pop_front();
-        }
-        match want.purpose {
-            Purpose::Batch(assembly) => return self.assembled(id, assembly, want.found),
-            Purpose::Answer { waiter, durable } => {
-                let messages = Messages { source: self.queues.entries[id].source.clone(), items: want.found.into() };
-                let reply = Reply::of(Arc::new(messages), &waiter);
-                self.answer_when_durable(waiter, reply, durable);
-            }
-            Purpose::Move(transferring) => self.carry(id, &transferring, want.found),
-        }
-        None
-    }
-
-    pub(crate) fn content(&mut self, id: QueueId, number: u64) -> Result<Content, StoreError> {
-        let queue = &self.queues.entries[id];
-        let log = queue.log();
-        if let Some(chunk) = self.queues.chunk_cache.find(log, number) {
-            let is_message = Message::stands_in(&chunk.record(number));
-            return Ok(if is_message { Content::Here(chunk.clone()) } else { Content::Nowhere });
-        }
-        if queue.kept.contains(&number) {
-            let row = self.ctx.row(Table::MessageKept, &message_key(log, number))?;
-            let chunk = row.and_then(|body| Chunk::open(number, body)).map(Arc::new);
-            return Ok(chunk.map_or(Content::Nowhere, Content::Here));
-        }
-        Ok(if number < queue.gone.low() { Content::Nowhere } else { Content::There })
-    }
-
-    /// Have the reader fetch a message that is not at hand, and those behind it. One read of a queue at a time: where the next one must
-    /// begin is only known when this one has come, and two that overlap bring the same twice.
-    fn read_messages(&mut self, id: QueueId, number: u64) {
-        let queue = &mut self.queues.entries[id];
-        if queue.reading.is_none() {
-            queue.reading = Some(number);
-            let log = queue.row.log;
-            let read = ReadMessages { queue: id, log, from: number, chunks: None };
-            self.ctx.commit.reads.push_back(Box::new(read));
-        }
-    }
-
-    /// A read came back.
-    pub(crate) fn messages_read(&mut self, id: QueueId, from: u64, chunks: Vec<Arc<Chunk>>) {
-        let queue = &mut self.queues.entries[id];
-        queue.reading = None;
-        let brought =
-            chunks.first().map_or(from, |chunk| chunk.first())..chunks.last().map_or(from, |chunk| chunk.end());
-        let log = queue.log();
-        if chunks.first().is_none_or(|chunk| chunk.first() > from) && from >= queue.gone.low() {
-            let text = format!("message {from} of queue {:?} is not where it was written", queue.row.name);
-            return self.ctx.fail(StoreError::Corrupt(text));
-        }
-        for chunk in chunks.into_iter().filter(|_| !queue.is_deleted) {
-            self.queues.chunk_cache.put(log, chunk);
-        }
-        // One by one: those that are not looked at yet must be seen by what follows from the others.
-        for _ in 0..self.queues.entries[id].wants.len() {
-            let Some(want) = self.queues.entries[id].wants.pop_front() else { break };
-            // Once the next read is under way, only who waits for what came is looked at: there may be a thousand others.
-            let is_here = want.missing.front().is_none_or(|delivery| brought.contains(&delivery.handle.number));
-            if !is_here && self.queues.entries[id].reading.is_some() {
-                self.queues.entries[id].wants.push_back(want);
-            } else {
-                self.fetch_bodies(id, want);
+                };
+                room.queues.entries[id].wants.push_back(want);
+                // What moves need not wait for what moves after it.
+                transfer::carry(room, id, &transferring, found);
+                return None;
             }
         }
-        self.serve_queue(id);
+        want.missing.pop_front();
     }
+    match want.purpose {
+        Purpose::Batch(assembly) => return mapping::assembled(room, id, assembly, want.found),
+        Purpose::Answer { waiter, durable } => {
+            let messages = Messages { source: room.queues.entries[id].source.clone(), items: want.found.into() };
+            let reply = Reply::of(Arc::new(messages), &waiter);
+            receive::answer_when_durable(room, waiter, reply, durable);
+        }
+        Purpose::Move(transferring) => transfer::carry(room, id, &transferring, want.found),
+    }
+    None
+}
+
+pub(crate) fn content(room: &mut QueueRoom<'_>, id: QueueId, number: u64) -> Result<Content, StoreError> {
+    let queue = &room.queues.entries[id];
+    let log = queue.log();
+    if let Some(chunk) = room.queues.chunk_cache.find(log, number) {
+        let is_message = Message::stands_in(&chunk.record(number));
+        return Ok(if is_message { Content::Here(chunk.clone()) } else { Content::Nowhere });
+    }
+    if queue.kept.contains(&number) {
+        let row = room.ctx.row(Table::MessageKept, &message_key(log, number))?;
+        let chunk = row.and_then(|body| Chunk::open(number, body)).map(Arc::new);
+        return Ok(chunk.map_or(Content::Nowhere, Content::Here));
+    }
+    Ok(if number < queue.gone.low() { Content::Nowhere } else { Content::There })
+}
+
+/// Have the reader fetch a message that is not at hand, and those behind it. One read of a queue at a time: where the next one must
+/// begin is only known when this one has come, and two that overlap bring the same twice.
+fn read_messages(room: &mut QueueRoom<'_>, id: QueueId, number: u64) {
+    let queue = &mut room.queues.entries[id];
+    if queue.reading.is_none() {
+        queue.reading = Some(number);
+        let log = queue.row.log;
+        let read = ReadMessages { queue: id, log, from: number, chunks: None };
+        room.ctx.commit.reads.push_back(Box::new(read));
+    }
+}
+
+/// A read came back.
+pub(crate) fn messages_read(room: &mut QueueRoom<'_>, id: QueueId, from: u64, chunks: Vec<Arc<Chunk>>) {
+    let queue = &mut room.queues.entries[id];
+    queue.reading = None;
+    let brought = chunks.first().map_or(from, |chunk| chunk.first())..chunks.last().map_or(from, |chunk| chunk.end());
+    let log = queue.log();
+    if chunks.first().is_none_or(|chunk| chunk.first() > from) && from >= queue.gone.low() {
+        let text = format!("message {from} of queue {:?} is not where it was written", queue.row.name);
+        return room.ctx.fail(StoreError::Corrupt(text));
+    }
+    for chunk in chunks.into_iter().filter(|_| !queue.is_deleted) {
+        room.queues.chunk_cache.put(log, chunk);
+    }
+    // One by one: those that are not looked at yet must be seen by what follows from the others.
+    for _ in 0..room.queues.entries[id].wants.len() {
+        let Some(want) = room.queues.entries[id].wants.pop_front() else { break };
+        // Once the next read is under way, only who waits for what came is looked at: there may be a thousand others.
+        let is_here = want.missing.front().is_none_or(|delivery| brought.contains(&delivery.handle.number));
+        if !is_here && room.queues.entries[id].reading.is_some() {
+            room.queues.entries[id].wants.push_back(want);
+        } else {
+            fetch_bodies(room, id, want);
+        }
+    }
+    serve::serve_queue(room, id);
 }

@@ -11,6 +11,7 @@ use crate::dispatch::attempt_journal::{InFlight, InFlightKind};
 use crate::dispatch::attempts::{Attempt, Token};
 use crate::observe::history::batches::{About, Failed, Tried, Which};
 use crate::payload::messages::{Item, Messages};
+use crate::sources::queue::mapping;
 use crate::sources::queue::size_estimate::mean_size;
 use crate::sources::queue::QueueRoom;
 use crate::sources::queue::{QueueId, Queues};
@@ -49,82 +50,76 @@ impl QueueJob {
     }
 }
 
-impl Queues {
-    /// A batch is handed over to its function; what must be found on file if the process dies.
-    pub(crate) fn handed_out<'a>(
-        &self,
-        token: Token,
-        job: &'a QueueJob,
-        (attempt, alone): (u32, bool),
-    ) -> impl Iterator<Item = (Token, InFlight)> + 'a {
-        if let Some(mapping) = self.mappings.get(&job.mapping) {
-            mapping.meters.invoked.add(job.messages.items.len() as u64);
-            mapping.meters.batch_size.record(job.messages.items.len() as f64);
-        }
-        job.slot_records(attempt, alone).map(move |record| (token, record))
+/// A batch is handed over to its function; what must be found on file if the process dies.
+pub(crate) fn handed_out<'a>(
+    queues: &Queues,
+    token: Token,
+    job: &'a QueueJob,
+    (attempt, alone): (u32, bool),
+) -> impl Iterator<Item = (Token, InFlight)> + 'a {
+    if let Some(mapping) = queues.mappings.get(&job.mapping) {
+        mapping.meters.invoked.add(job.messages.items.len() as u64);
+        mapping.meters.batch_size.record(job.messages.items.len() as f64);
     }
+    job.slot_records(attempt, alone).map(move |record| (token, record))
 }
 
-impl QueueRoom<'_> {
-    /// An attempt at a batch has ended.
-    pub(crate) fn messages_settled(
-        &mut self,
-        job: &QueueJob,
-        (attempt, took_ns): (&Attempt, u64),
-        status: u8,
-        body: Option<&[u8]>,
-    ) {
-        let now = self.ctx.now;
-        self.runs_ended(job.runs.len());
-        let outcome = outcome_of(job, status, body);
-        let failed = match &outcome {
-            Outcome::Success => Failed::None,
-            Outcome::Failed(numbers) => Failed::These(numbers.as_slice().into()),
-            _ => Failed::All,
-        };
-        self.note_messages(job.mapping, job.queue, &job.runs, attempt.about((status, took_ns), failed, body));
-        let handles = job.messages.handles();
-        let queue = &mut self.queues.entries[job.queue];
-        let waited = queue.waiting();
-        queue.machine.completed(&handles, &outcome, &job.backoff, &now);
+/// An attempt at a batch has ended.
+pub(crate) fn messages_settled(
+    room: &mut QueueRoom<'_>,
+    job: &QueueJob,
+    (attempt, took_ns): (&Attempt, u64),
+    status: u8,
+    body: Option<&[u8]>,
+) {
+    let now = room.ctx.now;
+    mapping::runs_ended(room, job.runs.len());
+    let outcome = outcome_of(job, status, body);
+    let failed = match &outcome {
+        Outcome::Success => Failed::None,
+        Outcome::Failed(numbers) => Failed::These(numbers.as_slice().into()),
+        _ => Failed::All,
+    };
+    note_messages(room, job.mapping, job.queue, &job.runs, attempt.about((status, took_ns), failed, body));
+    let handles = job.messages.handles();
+    let queue = &mut room.queues.entries[job.queue];
+    let waited = queue.waiting();
+    queue.machine.completed(&handles, &outcome, &job.backoff, &now);
+    if !matches!(outcome, Outcome::Success) {
+        queue.estimate_in(waited, mean_size(&job.messages.items));
+    }
+    if let (true, Outcome::Success | Outcome::Failed(_)) = (job.strict, &outcome) {
+        // What is done is deleted even if its visibility timeout is over, unless somebody has received it since.
+        let failed = if let Outcome::Failed(numbers) = &outcome { numbers.as_slice() } else { &[] };
+        for handle in handles.iter().filter(|handle| !failed.contains(&handle.number)) {
+            let _received_by_another = queue.machine.delete(*handle);
+        }
+    }
+    if let Some(mapping) = room.queues.mappings.get_mut(&job.mapping) {
+        mapping.in_flight = mapping.in_flight.saturating_sub(1);
+        if !matches!(outcome, Outcome::NotInvoked | Outcome::Interrupted) {
+            let is_ok = status == 0;
+            mapping.last_result = if is_ok { "OK" } else { "PROBLEM: Function call failed" };
+        }
+        let (done, failed) = counts_of(job, &outcome);
+        mapping.meters.done.add(done);
+        mapping.meters.failed.add(failed);
         if !matches!(outcome, Outcome::Success) {
-            queue.estimate_in(waited, mean_size(&job.messages.items));
+            mapping.meters.retries.increment();
         }
-        if let (true, Outcome::Success | Outcome::Failed(_)) = (job.strict, &outcome) {
-            // What is done is deleted even if its visibility timeout is over, unless somebody has received it since.
-            let failed = if let Outcome::Failed(numbers) = &outcome { numbers.as_slice() } else { &[] };
-            for handle in handles.iter().filter(|handle| !failed.contains(&handle.number)) {
-                let _received_by_another = queue.machine.delete(*handle);
-            }
-        }
-        if let Some(mapping) = self.queues.mappings.get_mut(&job.mapping) {
-            mapping.in_flight = mapping.in_flight.saturating_sub(1);
-            if !matches!(outcome, Outcome::NotInvoked | Outcome::Interrupted) {
-                let is_ok = status == 0;
-                mapping.last_result = if is_ok { "OK" } else { "PROBLEM: Function call failed" };
-            }
-            let (done, failed) = counts_of(job, &outcome);
-            mapping.meters.done.add(done);
-            mapping.meters.failed.add(failed);
-            if !matches!(outcome, Outcome::Success) {
-                mapping.meters.retries.increment();
-            }
-        }
-        self.look_again(job.mapping);
-        if self.queues.unserved.last() != Some(&job.queue) {
-            self.queues.unserved.push(job.queue);
-        }
+    }
+    mapping::look_again(room, job.mapping);
+    if room.queues.unserved.last() != Some(&job.queue) {
+        room.queues.unserved.push(job.queue);
     }
 }
 
-impl QueueRoom<'_> {
-    /// Remember what became of messages, by their runs.
-    pub(crate) fn note_messages(&mut self, mapping: u64, id: QueueId, runs: &[(u64, u64)], about: About) {
-        let (Some((first, _)), Some((_, last))) = (runs.first(), runs.last()) else { return };
-        let which = Which::of(runs);
-        let (at_ms, log) = (self.ctx.now.wall_ms, self.queues.entries[id].log());
-        self.ctx.observe.history.batches.tried(Tried { at_ms, mapping, log, first: *first, last: *last, which, about });
-    }
+/// Remember what became of messages, by their runs.
+pub(crate) fn note_messages(room: &mut QueueRoom<'_>, mapping: u64, id: QueueId, runs: &[(u64, u64)], about: About) {
+    let (Some((first, _)), Some((_, last))) = (runs.first(), runs.last()) else { return };
+    let which = Which::of(runs);
+    let (at_ms, log) = (room.ctx.now.wall_ms, room.queues.entries[id].log());
+    room.ctx.observe.history.batches.tried(Tried { at_ms, mapping, log, first: *first, last: *last, which, about });
 }
 
 /// How many messages of a batch are done, and how many have failed. What only stands behind a failed one of its group is neither.

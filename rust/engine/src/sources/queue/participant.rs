@@ -17,7 +17,8 @@ use crate::dispatch::attempts::{Attempt, Task, Token};
 use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::waiters::SourceId;
-use crate::sources::queue::send::SentCommit;
+use crate::sources::queue::send::{self, SentCommit};
+use crate::sources::queue::{body_fetch, compaction, delete, job, mapping, recovery, redrive, serve};
 use crate::sources::queue::{QueueId, QueueJob, QueueRoom};
 use crate::store::chunk::Chunk;
 use crate::store::port::{Found, Read, ShardId, StoreError, Write};
@@ -79,11 +80,11 @@ impl Participant for QueueRoom<'_> {
     }
 
     fn resume(&mut self) -> Result<(), StoreError> {
-        self.restore_queues()
+        recovery::restore_queues(self)
     }
 
     fn start(&mut self) -> Result<(), EngineError> {
-        self.start_queues();
+        serve::start_queues(self);
         Ok(())
     }
 
@@ -93,23 +94,23 @@ impl Participant for QueueRoom<'_> {
     }
 
     fn sweep(&mut self) -> Result<(), EngineError> {
-        Ok(self.sweep_queues()?)
+        Ok(compaction::sweep_queues(self)?)
     }
 
     fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
-        Ok(self.queues.live().filter_map(|id| self.queues.sweep_due_ms(id, self.ctx.now.wall_ms)).min())
+        Ok(self.queues.live().filter_map(|id| compaction::sweep_due_ms(self.queues, id, self.ctx.now.wall_ms)).min())
     }
 
     fn due(&mut self, timer: Timer) {
         match timer.kind {
-            QUEUE => self.queue_due(timer.id as QueueId),
-            WINDOW => self.look_again(timer.id),
-            _ => self.send_transfers(),
+            QUEUE => serve::queue_due(self, timer.id as QueueId),
+            WINDOW => mapping::look_again(self, timer.id),
+            _ => redrive::send_transfers(self),
         }
     }
 
     fn grant(&mut self, source: SourceId, permit: Lease) -> Option<Lease> {
-        self.receive_with(source, permit)
+        mapping::receive_with(self, source, permit)
     }
 
     fn hand_out(&mut self, token: Token) -> Option<Handed> {
@@ -117,7 +118,7 @@ impl Participant for QueueRoom<'_> {
         let as_event = self.dispatch.functions[attempt.handler].as_event;
         let job = attempt.job.get::<QueueJob>()?;
         self.dispatch.hops_running.insert(attempt.request, job.hops);
-        self.dispatch.counted.extend(self.queues.handed_out(token, job, (attempt.number, attempt.alone)));
+        self.dispatch.counted.extend(job::handed_out(self.queues, token, job, (attempt.number, attempt.alone)));
         let task = Task::Messages { messages: job.messages.clone(), as_event };
         Some(Handed { task, reads: job.reports, reports: job.reports })
     }
@@ -125,12 +126,12 @@ impl Participant for QueueRoom<'_> {
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
         self.dispatch.hops_running.remove(&attempt.request);
         if let Some(job) = attempt.job.get::<QueueJob>() {
-            self.messages_settled(job, (&attempt, ended.duration_ns), ended.status, ended.body.as_deref());
+            job::messages_settled(self, job, (&attempt, ended.duration_ns), ended.status, ended.body.as_deref());
         }
     }
 
     fn all_settled(&mut self) {
-        self.serve_settled_queues();
+        serve::serve_settled_queues(self);
     }
 
     fn has_puts(&self) -> bool {
@@ -144,30 +145,30 @@ impl Participant for QueueRoom<'_> {
     fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
         if puts {
             for id in std::mem::take(&mut self.queues.to_send) {
-                let sent = self.take_sends(id, pending, writes);
+                let sent = send::take_sends(self, id, pending, writes);
                 self.queues.sent.push(sent);
             }
         }
         for id in std::mem::take(&mut self.queues.settled) {
-            self.queues.take_settled(id, pending);
+            serve::take_settled(self.queues, id, pending);
         }
         self.queues.launching = std::mem::take(&mut self.queues.launches);
     }
 
     fn durable(&mut self) {
-        self.release_held_slots();
+        recovery::release_held_slots(self);
         for sent in std::mem::take(&mut self.queues.sent) {
-            self.sends_durable(sent);
+            send::sends_durable(self, sent);
         }
         for attempt in std::mem::take(&mut self.queues.launching) {
-            self.messages_received(attempt);
+            mapping::messages_received(self, attempt);
         }
-        self.drop_slice();
+        delete::drop_slice(self);
     }
 
     fn refused(&mut self, error: &StoreError) {
         let sent = std::mem::take(&mut self.queues.sent);
-        self.refuse_sends(sent, error);
+        send::refuse_sends(self, sent, error);
         let launching = std::mem::take(&mut self.queues.launching);
         self.queues.launches.extend(launching);
     }
@@ -180,13 +181,13 @@ impl Participant for QueueRoom<'_> {
         self.queues.to_send.clear();
         self.queues.settled.clear();
         self.queues.launches.clear();
-        self.fail_queues(error);
+        send::fail_queues(self, error);
     }
 
     fn read_done(&mut self, job: Box<dyn Any>) {
         let Ok(read) = job.downcast::<ReadMessages>() else { return };
         match read.chunks.unwrap_or_else(|| Ok(Vec::new())) {
-            Ok(chunks) => self.messages_read(read.queue, read.from, chunks),
+            Ok(chunks) => body_fetch::messages_read(self, read.queue, read.from, chunks),
             Err(error) => self.ctx.fail(error),
         }
     }

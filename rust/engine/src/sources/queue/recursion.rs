@@ -12,6 +12,7 @@ use crate::payload::message::Message;
 use crate::sources::queue::mapping_row::RETRY_BASE_MS;
 use crate::sources::queue::QueueId;
 use crate::sources::queue::QueueRoom;
+use crate::sources::queue::{mapping, serve};
 
 /// What is stopped of a batch that is being put together.
 #[derive(Default)]
@@ -44,26 +45,24 @@ impl Stopped {
     }
 }
 
-impl QueueRoom<'_> {
-    /// Let fail what is stopped.
-    pub(crate) fn stop_chains(&mut self, id: QueueId, mapping: u64, stopped: &Stopped) {
-        if stopped.is_empty() {
-            return;
-        }
-        let now = self.ctx.now;
-        let Some(mapping) = self.queues.mappings.get_mut(&mapping) else { return };
-        mapping.last_result = "PROBLEM: RecursiveInvocation";
-        mapping.meters.recursive.add(stopped.failed.len() as u64);
-        let queue = &mut self.queues.entries[id];
-        let given = mapping.row.backoff(&queue.row);
-        // Nothing ran that would have taken time: without a wait, one with no dead-letter queue would come round at once, for ever.
-        let backoff = Backoff {
-            base_ms: given.base_ms.max(RETRY_BASE_MS),
-            cap_ms: given.cap_ms.max(RETRY_BASE_MS),
-            jitter: given.jitter,
-        };
-        queue.machine.completed(&stopped.failed, &Outcome::Error, &backoff, &now);
-        self.give_back(id, &stopped.behind);
-        self.serve_queue(id);
+/// Let fail what is stopped.
+pub(crate) fn stop_chains(room: &mut QueueRoom<'_>, id: QueueId, mapping: u64, stopped: &Stopped) {
+    if stopped.is_empty() {
+        return;
     }
+    let now = room.ctx.now;
+    let Some(mapping) = room.queues.mappings.get_mut(&mapping) else { return };
+    mapping.last_result = "PROBLEM: RecursiveInvocation";
+    mapping.meters.recursive.add(stopped.failed.len() as u64);
+    let queue = &mut room.queues.entries[id];
+    let given = mapping.row.backoff(&queue.row);
+    // Nothing ran that would have taken time: without a wait, one with no dead-letter queue would come round at once, for ever.
+    let backoff = Backoff {
+        base_ms: given.base_ms.max(RETRY_BASE_MS),
+        cap_ms: given.cap_ms.max(RETRY_BASE_MS),
+        jitter: given.jitter,
+    };
+    queue.machine.completed(&stopped.failed, &Outcome::Error, &backoff, &now);
+    mapping::give_back(room, id, &stopped.behind);
+    serve::serve_queue(room, id);
 }

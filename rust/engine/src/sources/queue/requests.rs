@@ -3,8 +3,8 @@
 use crate::api::mapping::{DeclareOnQueue, Mapping, OnQueue, QueueMapping as Described, Status, UpdateOnQueue};
 use crate::api::notes::{Annotate, Notes};
 use crate::api::queue::{
-    Before, ChangeVisibility, Declare, DeleteMessage, DeleteMessages, Depth, Moved, Moving, Named, Queue, Receive,
-    Redrive, Send,
+    Before, ChangeVisibility, Declare, DeleteMessage, DeleteMessages, Depth, Moved, Moving, Named, Peek, Queue,
+    Receive, Redrive, RedriveMessage, Send,
 };
 use crate::api::Empty;
 use crate::base::error::{EngineError, Waiter};
@@ -13,26 +13,28 @@ use crate::base::limits::MESSAGES_OF_A_CALL_MAX;
 use crate::base::trace::Origin;
 use crate::commit::done::Done;
 use crate::dispatch::versions::check_unqualified;
-use crate::sources::queue::mapping::QueueMapping;
+use crate::sources::queue::mapping::{self, QueueMapping};
 use crate::sources::queue::mapping_row::QueueMappingRow;
 use crate::sources::queue::meters::MappingMeters;
 use crate::sources::queue::row::QueueRow;
 use crate::sources::queue::QueueId;
 use crate::sources::queue::QueueRoom;
 use crate::sources::queue::Queues;
+use crate::sources::queue::{create, receive, redrive, send, serve};
+use crate::sources::queue::{peek, redrive_one};
 use crate::store::port::Table;
 
 impl QueueRoom<'_> {
     /// Answered when what is sent is durable.
     pub(crate) fn queue_send_all(&mut self, asked: Send, waiter: Waiter) {
         let origin = Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
-        self.send_messages(&asked.name, &asked.messages, origin, waiter);
+        send::send_messages(self, &asked.name, &asked.messages, origin, waiter);
     }
 
     /// Answered when there are messages, or when the wait is over.
     pub(crate) fn queue_receive(&mut self, asked: Receive, waiter: Waiter) {
         match self.queues.queue_id(&asked.name) {
-            Ok(id) => self.begin_receive(id, asked, waiter),
+            Ok(id) => receive::begin_receive(self, id, asked, waiter),
             Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
@@ -49,12 +51,12 @@ impl QueueRoom<'_> {
 
     pub(crate) fn queue_depth(&mut self, named: Named) -> Result<Done, EngineError> {
         let id = self.queues.queue_id(&named.name)?;
-        Ok(Done::at_once(self.queues.depth(id)))
+        Ok(Done::at_once(depth(self.queues, id)))
     }
 
     pub(crate) fn queue_delete_message(&mut self, asked: DeleteMessage) -> Result<Done, EngineError> {
         let id = self.queues.queue_id(&asked.name)?;
-        self.delete_message(id, &asked.receipt_handle)?;
+        receive::delete_message(self, id, &asked.receipt_handle)?;
         Ok(Done::when_durable(Empty {}))
     }
 
@@ -66,32 +68,32 @@ impl QueueRoom<'_> {
                 asked.receipt_handles.len()
             )));
         }
-        Ok(Done::when_durable(self.delete_messages(id, &asked.receipt_handles)))
+        Ok(Done::when_durable(receive::delete_messages(self, id, &asked.receipt_handles)))
     }
 
     pub(crate) fn queue_change_visibility(&mut self, asked: ChangeVisibility) -> Result<Done, EngineError> {
         let id = self.queues.queue_id(&asked.name)?;
-        self.change_message(id, &asked.receipt_handle, asked.visibility_timeout_ms)?;
+        receive::change_message(self, id, &asked.receipt_handle, asked.visibility_timeout_ms)?;
         Ok(Done::when_durable(Empty {}))
     }
 
     pub(crate) fn queue_purge(&mut self, named: Named) -> Result<Done, EngineError> {
         let id = self.queues.queue_id(&named.name)?;
-        let depth = self.queues.depth(id);
+        let depth = depth(self.queues, id);
         self.queues.entries[id].machine.purge();
-        self.serve_queue(id);
+        serve::serve_queue(self, id);
         Ok(Done::when_durable(depth))
     }
 
     pub(crate) fn queue_redrive(&mut self, asked: Redrive) -> Result<Done, EngineError> {
         let id = self.queues.queue_id(&asked.name)?;
-        let moving = self.begin_redrive(id, asked.to, asked.rate)?;
+        let moving = redrive::begin_redrive(self, id, asked.to, asked.rate)?;
         Ok(Done::when_durable(Moving { moving }))
     }
 
     pub(crate) fn queue_cancel_redrive(&mut self, named: Named) -> Result<Done, EngineError> {
         let id = self.queues.queue_id(&named.name)?;
-        let (moved, left) = self.cancel_redrive(id)?;
+        let (moved, left) = redrive::cancel_redrive(self, id)?;
         Ok(Done::when_durable(Moved { moved, left }))
     }
 
@@ -135,10 +137,10 @@ impl QueueRoom<'_> {
                 queue.row = row;
                 id
             }
-            None => self.add_queue(row)?,
+            None => create::add_queue(self, row)?,
         };
         self.save_queue(id);
-        self.serve_queue(id);
+        serve::serve_queue(self, id);
         Ok(Done::when_durable(self.describe_queue(id)))
     }
 
@@ -157,11 +159,9 @@ impl QueueRoom<'_> {
     }
 }
 
-impl Queues {
-    fn depth(&self, id: QueueId) -> Depth {
-        let depth = self.entries[id].machine.depth();
-        Depth { visible: depth.visible, in_flight: depth.in_flight, delayed: depth.delayed }
-    }
+fn depth(queues: &Queues, id: QueueId) -> Depth {
+    let depth = queues.entries[id].machine.depth();
+    Depth { visible: depth.visible, in_flight: depth.in_flight, delayed: depth.delayed }
 }
 
 impl QueueRoom<'_> {
@@ -174,10 +174,10 @@ impl QueueRoom<'_> {
             settings: queue.row.settings.clone(),
             arn: queue.source.arn.clone(),
             fifo: queue.row.is_fifo(),
-            depth: self.queues.depth(id),
+            depth: depth(self.queues, id),
             oldest_age_ms: queue.machine.oldest_age_ms(&self.ctx.now),
             dead_letter_sources: self.queues.buried_in(&queue.row.name).cloned().collect(),
-            redrive: self.queues.redrive_shown(id),
+            redrive: redrive::redrive_shown(self.queues, id),
             notes: queue.row.notes.clone(),
         }
     }
@@ -185,61 +185,57 @@ impl QueueRoom<'_> {
 
 // Mappings.
 
-impl Queues {
-    pub(crate) fn queue_mapping_id(&self, queue: &str, function: &str) -> Option<u64> {
-        let ours = |mapping: &QueueMapping| mapping.row.queue == queue && mapping.row.function == function;
-        self.mappings.iter().find(|(_, mapping)| ours(mapping)).map(|(&id, _)| id)
-    }
-
-    /// Whether a function that is registered has this queue's messages.
-    pub(crate) fn is_handled(&self, queue: &str, function: &str) -> bool {
-        let mapping = self.queue_mapping_id(queue, function).and_then(|id| self.mappings.get(&id));
-        mapping.is_some_and(|mapping| mapping.declared && mapping.handler.is_some())
-    }
+pub(crate) fn queue_mapping_id(queues: &Queues, queue: &str, function: &str) -> Option<u64> {
+    let ours = |mapping: &QueueMapping| mapping.row.queue == queue && mapping.row.function == function;
+    queues.mappings.iter().find(|(_, mapping)| ours(mapping)).map(|(&id, _)| id)
 }
 
-impl Queues {
-    fn mapping_on(&self, OnQueue { queue, function }: &OnQueue) -> Result<(u64, QueueMappingRow), EngineError> {
-        let id = self.queue_mapping_id(queue, function).ok_or_else(|| {
-            EngineError::NotFound(format!("there is no mapping of queue {queue:?} to function {function:?}"))
-        })?;
-        Ok((id, self.mappings[&id].row.clone()))
-    }
+/// Whether a function that is registered has this queue's messages.
+pub(crate) fn is_handled(queues: &Queues, queue: &str, function: &str) -> bool {
+    let mapping = queue_mapping_id(queues, queue, function).and_then(|id| queues.mappings.get(&id));
+    mapping.is_some_and(|mapping| mapping.declared && mapping.handler.is_some())
+}
+
+fn mapping_on(queues: &Queues, OnQueue { queue, function }: &OnQueue) -> Result<(u64, QueueMappingRow), EngineError> {
+    let id = queue_mapping_id(queues, queue, function).ok_or_else(|| {
+        EngineError::NotFound(format!("there is no mapping of queue {queue:?} to function {function:?}"))
+    })?;
+    Ok((id, queues.mappings[&id].row.clone()))
 }
 
 impl QueueRoom<'_> {
     pub(crate) fn queue_mapping_describe(&mut self, named: OnQueue) -> Result<Done, EngineError> {
-        let (id, _) = self.queues.mapping_on(&named)?;
-        Ok(Done::at_once(self.queues.describe_queue_mapping(id)))
+        let (id, _) = mapping_on(self.queues, &named)?;
+        Ok(Done::at_once(describe_queue_mapping(self.queues, id)))
     }
 
     pub(crate) fn queue_mapping_enable(&mut self, named: OnQueue, enabled: bool) -> Result<Done, EngineError> {
-        let (id, mut row) = self.queues.mapping_on(&named)?;
+        let (id, mut row) = mapping_on(self.queues, &named)?;
         row.settings.enabled = enabled;
         self.change_queue_mapping(id, row)
     }
 
     pub(crate) fn queue_mapping_update(&mut self, asked: UpdateOnQueue) -> Result<Done, EngineError> {
         let UpdateOnQueue { queue, function, changes } = asked;
-        let (id, mut row) = self.queues.mapping_on(&OnQueue { queue, function })?;
+        let (id, mut row) = mapping_on(self.queues, &OnQueue { queue, function })?;
         row.settings = changes.apply(&row.settings, "a mapping on a queue")?;
         self.change_queue_mapping(id, row)
     }
 
     fn change_queue_mapping(&mut self, id: u64, row: QueueMappingRow) -> Result<Done, EngineError> {
         self.apply_queue_mapping(id, row)?;
-        Ok(Done::when_durable(self.queues.describe_queue_mapping(id)))
+        Ok(Done::when_durable(describe_queue_mapping(self.queues, id)))
     }
 
     pub(crate) fn queue_mapping_remove(&mut self, named: OnQueue) -> Result<Done, EngineError> {
-        let (id, _) = self.queues.mapping_on(&named)?;
+        let (id, _) = mapping_on(self.queues, &named)?;
         self.queue_mapping_delete(id);
         Ok(Done::when_durable(Empty {}))
     }
 
     /// Refuse to move what has no place.
     pub(crate) fn queue_mapping_move(&mut self, named: OnQueue, operation: &str) -> Result<Done, EngineError> {
-        self.queues.mapping_on(&named)?;
+        mapping_on(self.queues, &named)?;
         Err(EngineError::Invalid(format!("{operation}: a mapping on a queue has no place in a stream to move")))
     }
 
@@ -254,7 +250,7 @@ impl QueueRoom<'_> {
                 row.queue
             ))
         })?;
-        let id = match self.queues.queue_mapping_id(&row.queue, &row.function) {
+        let id = match queue_mapping_id(self.queues, &row.queue, &row.function) {
             // One that nobody declares any more reads nothing: whoever makes it anew has it read.
             Some(id) if only_new && self.queues.mappings[&id].declared => {
                 let (queue, function) = (&row.queue, &row.function);
@@ -287,7 +283,7 @@ impl QueueRoom<'_> {
             mapping.declared = true;
         }
         self.apply_queue_mapping(id, row)?;
-        Ok(Done::when_durable(self.queues.describe_queue_mapping(id)))
+        Ok(Done::when_durable(describe_queue_mapping(self.queues, id)))
     }
 
     /// AWS refuses a queue that would hand a message out again while the function still runs. Ours never does, unless told to.
@@ -321,10 +317,10 @@ impl QueueRoom<'_> {
             self.save_queue_mapping(id);
         }
         if !enabled {
-            self.withdraw_messages(id);
+            mapping::withdraw_messages(self, id);
         }
         self.bind_queue_mappings();
-        self.serve_queue(queue);
+        serve::serve_queue(self, queue);
         Ok(())
     }
 
@@ -335,7 +331,7 @@ impl QueueRoom<'_> {
     }
 
     pub(crate) fn queue_mapping_delete(&mut self, id: u64) {
-        self.withdraw_messages(id);
+        mapping::withdraw_messages(self, id);
         self.dispatch.permits.forget_source(id);
         if let Some(QueueMapping { row, queue, .. }) = self.queues.mappings.remove(&id) {
             self.queues.entries[queue].readers.retain(|&other| other != id);
@@ -352,29 +348,38 @@ impl QueueRoom<'_> {
             if let Some(mapping) = self.queues.mappings.get_mut(&id) {
                 mapping.handler = self.dispatch.function_names.get(&mapping.row.function).copied();
             }
-            self.look_again(id);
+            mapping::look_again(self, id);
         }
     }
 }
 
-impl Queues {
-    pub(crate) fn list_queue_mappings(&self) -> impl Iterator<Item = Mapping> + '_ {
-        self.mappings.keys().map(|&id| Mapping::Queue(self.describe_queue_mapping(id)))
+pub(crate) fn list_queue_mappings(queues: &Queues) -> impl Iterator<Item = Mapping> + '_ {
+    queues.mappings.keys().map(|&id| Mapping::Queue(describe_queue_mapping(queues, id)))
+}
+
+fn describe_queue_mapping(queues: &Queues, id: u64) -> Described {
+    let mapping = &queues.mappings[&id];
+    Described {
+        queue: mapping.row.queue.clone(),
+        function: mapping.row.function.clone(),
+        settings: mapping.row.settings.clone(),
+        status: Status {
+            state: if mapping.row.settings.enabled { "Enabled" } else { "Disabled" },
+            declared: mapping.declared && mapping.handler.is_some(),
+            last_result: mapping.last_result,
+        },
+        batches_in_flight: mapping.in_flight,
+        depth: depth(queues, mapping.queue),
+    }
+}
+
+/// What is carried out in the files that tell of it.
+impl QueueRoom<'_> {
+    pub(crate) fn peek(&mut self, asked: Peek) -> Result<Done, EngineError> {
+        peek::peek(self, asked)
     }
 
-    fn describe_queue_mapping(&self, id: u64) -> Described {
-        let mapping = &self.mappings[&id];
-        Described {
-            queue: mapping.row.queue.clone(),
-            function: mapping.row.function.clone(),
-            settings: mapping.row.settings.clone(),
-            status: Status {
-                state: if mapping.row.settings.enabled { "Enabled" } else { "Disabled" },
-                declared: mapping.declared && mapping.handler.is_some(),
-                last_result: mapping.last_result,
-            },
-            batches_in_flight: mapping.in_flight,
-            depth: self.depth(mapping.queue),
-        }
+    pub(crate) fn redrive_message(&mut self, asked: RedriveMessage, waiter: Waiter) {
+        redrive_one::redrive_message(self, asked, waiter);
     }
 }

@@ -3,6 +3,7 @@
 //! The oldest record that is not done is mostly in memory. Where it is not (the mapping is paused, or was never handed anything), the
 //! reader looks its arrival up when somebody asks. The answer is kept until the mapping stands elsewhere.
 
+use forebay_core::stream::status;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl ReadJob for ArrivalRead {
         let Some((poller, _, position)) = self.wanted.pop() else { return };
         match (found.and_then(Found::chunks), &mut self.found) {
             (Ok(chunks), Ok(arrivals)) => {
-                let arrival = |chunk| (poller, Arrival { position, wall_ms: arrival_ms(chunk, position) });
+                let arrival = |chunk| (poller, Arrival { position, wall_ms: arrival_in(chunk, position) });
                 arrivals.extend(chunks.first().map(arrival));
             }
             (Err(error), found) => *found = Err(error),
@@ -73,134 +74,133 @@ impl ReadJob for ArrivalRead {
 }
 
 /// When the record at a position arrived; the chunk's first one if retention has removed that record.
-fn arrival_ms(chunk: &Arc<Chunk>, position: u64) -> u64 {
+fn arrival_in(chunk: &Arc<Chunk>, position: u64) -> u64 {
     chunk.meta(position.max(chunk.first())).arrival_ms
 }
 
-impl Streams {
-    /// The first position of a shard that is not done, and the one after the last durable record.
-    fn undone(&self, poller: &Poller) -> (u64, u64) {
-        let shard = self.shards[poller.shard as usize].as_ref();
-        shard.map_or((0, 0), |shard| (poller.machine.low().max(shard.first), shard.durable))
-    }
+/// The first position of a shard that is not done, and the one after the last durable record.
+fn undone(streams: &Streams, poller: &Poller) -> (u64, u64) {
+    let shard = streams.shards[poller.shard as usize].as_ref();
+    shard.map_or((0, 0), |shard| (poller.machine.low().max(shard.first), shard.durable))
+}
 
-    /// How many records are not done.
-    pub(crate) fn behind(&self, poller: &Poller) -> u64 {
-        let (position, end) = self.undone(poller);
-        end.saturating_sub(position)
-    }
+/// How many records are not done.
+pub(crate) fn behind(streams: &Streams, poller: &Poller) -> u64 {
+    let (position, end) = undone(streams, poller);
+    end.saturating_sub(position)
+}
 
-    /// When the record at this position, the oldest that is not done, arrived, if memory knows.
-    fn arrival_ms(&self, poller: &Poller, position: u64) -> Option<u64> {
-        let in_machine = || poller.machine.oldest().filter(|oldest| oldest.0 == position).map(|oldest| oldest.1);
-        let looked_up = || poller.arrival.filter(|known| known.position == position).map(|known| known.wall_ms);
-        let in_tail = || {
-            let tail = &self.shards[poller.shard as usize].as_ref()?.tail;
-            let chunk = tail.get(tail.partition_point(|chunk| chunk.end() <= position))?;
-            (chunk.first() <= position).then(|| arrival_ms(chunk, position))
-        };
-        let at_hand = || poller.at_hand(position).map(|chunk| arrival_ms(chunk, position));
-        in_machine().or_else(looked_up).or_else(at_hand).or_else(in_tail)
-    }
+/// When the record at this position, the oldest that is not done, arrived, if memory knows.
+fn arrival_ms(streams: &Streams, poller: &Poller, position: u64) -> Option<u64> {
+    let in_machine = || poller.machine.oldest().filter(|oldest| oldest.0 == position).map(|oldest| oldest.1);
+    let looked_up = || poller.arrival.filter(|known| known.position == position).map(|known| known.wall_ms);
+    let in_tail = || {
+        let tail = &streams.shards[poller.shard as usize].as_ref()?.tail;
+        let chunk = tail.get(tail.partition_point(|chunk| chunk.end() <= position))?;
+        (chunk.first() <= position).then(|| arrival_in(chunk, position))
+    };
+    let at_hand = || poller.at_hand(position).map(|chunk| arrival_in(chunk, position));
+    in_machine().or_else(looked_up).or_else(at_hand).or_else(in_tail)
+}
 
-    pub(crate) fn pollers_of<'a>(&'a self, mapping: &'a Mapping) -> impl Iterator<Item = (PollerId, &'a Poller)> {
-        mapping.pollers.values().filter_map(|&id| Some((id, self.pollers[id].as_ref()?)))
-    }
+pub(crate) fn pollers_of<'a>(
+    streams: &'a Streams,
+    mapping: &'a Mapping,
+) -> impl Iterator<Item = (PollerId, &'a Poller)> {
+    mapping.pollers.values().filter_map(|&id| Some((id, streams.pollers[id].as_ref()?)))
+}
 
-    /// What the store must be asked to tell the ages of these mappings.
-    fn unknown_arrivals(&self, which: &Which) -> Vec<(PollerId, ShardId, u64)> {
-        let pollers = self.mappings.values().filter(|mapping| has(which, mapping)).flat_map(|one| self.pollers_of(one));
-        let unknown = |(id, poller): (PollerId, &Poller)| {
-            let (position, end) = self.undone(poller);
-            (position < end && self.arrival_ms(poller, position).is_none()).then_some((id, poller.shard, position))
-        };
-        pollers.filter_map(unknown).collect()
+/// What the store must be asked to tell the ages of these mappings.
+fn unknown_arrivals(streams: &Streams, which: &Which) -> Vec<(PollerId, ShardId, u64)> {
+    let pollers =
+        streams.mappings.values().filter(|mapping| has(which, mapping)).flat_map(|one| pollers_of(streams, one));
+    let unknown = |(id, poller): (PollerId, &Poller)| {
+        let (position, end) = undone(streams, poller);
+        (position < end && arrival_ms(streams, poller, position).is_none()).then_some((id, poller.shard, position))
+    };
+    pollers.filter_map(unknown).collect()
+}
+
+/// Age of the oldest record that is not done; `None` where the store must be asked first.
+pub(crate) fn iterator_age_ms(room: &StreamRoom<'_>, poller: &Poller) -> Option<u64> {
+    let (position, end) = undone(room.streams, poller);
+    if position >= end {
+        return Some(0);
+    }
+    Some(room.ctx.now.wall_ms.saturating_sub(arrival_ms(room.streams, poller, position)?))
+}
+
+/// Bring the gauges of every shard up to date: for a page of metrics, not on the way of a record. An age that the store must be asked
+/// for is on the next page.
+pub(crate) fn show_lag(room: &mut StreamRoom<'_>) {
+    for mapping in room.streams.mappings.values() {
+        let (stream, function) = (mapping.row.stream.as_str(), mapping.row.function.as_str());
+        for (_, poller) in pollers_of(room.streams, mapping) {
+            let labels = [stream, poller.source.shard_id.as_str(), function];
+            room.ctx.registry.gauge(Metric::ShardLag, &labels).set(behind(room.streams, poller) as f64);
+            if let Some(age_ms) = iterator_age_ms(room, poller) {
+                room.ctx.registry.gauge(Metric::ShardIteratorAge, &labels).set(age_ms as f64 / 1e3);
+            }
+        }
+    }
+    let which = Which::default();
+    let mut wanted = unknown_arrivals(room.streams, &which);
+    wanted.truncate(ARRIVALS_MAX);
+    if !wanted.is_empty() && !room.streams.looks_for_arrivals && room.ctx.commit.failed.is_none() {
+        room.streams.looks_for_arrivals = true;
+        room.ctx.commit.reads.push_back(ArrivalRead::job(wanted, which));
     }
 }
 
-impl StreamRoom<'_> {
-    /// Age of the oldest record that is not done; `None` where the store must be asked first.
-    pub(crate) fn iterator_age_ms(&self, poller: &Poller) -> Option<u64> {
-        let (position, end) = self.streams.undone(poller);
-        if position >= end {
-            return Some(0);
-        }
-        Some(self.ctx.now.wall_ms.saturating_sub(self.streams.arrival_ms(poller, position)?))
+pub(crate) fn lag(room: &mut StreamRoom<'_>, which: Which) -> Result<Done, EngineError> {
+    let wanted = unknown_arrivals(room.streams, &which);
+    if wanted.is_empty() || room.ctx.commit.failed.is_some() {
+        return Ok(Done::at_once(lag_rows(room, &which)));
     }
+    Ok(Done::WhenRead(ArrivalRead::job(wanted, which)))
+}
 
-    /// Bring the gauges of every shard up to date: for a page of metrics, not on the way of a record. An age that the store must be asked
-    /// for is on the next page.
-    pub(crate) fn show_lag(&mut self) {
-        for mapping in self.streams.mappings.values() {
-            let (stream, function) = (mapping.row.stream.as_str(), mapping.row.function.as_str());
-            for (_, poller) in self.streams.pollers_of(mapping) {
-                let labels = [stream, poller.source.shard_id.as_str(), function];
-                self.ctx.registry.gauge(Metric::ShardLag, &labels).set(self.streams.behind(poller) as f64);
-                if let Some(age_ms) = self.iterator_age_ms(poller) {
-                    self.ctx.registry.gauge(Metric::ShardIteratorAge, &labels).set(age_ms as f64 / 1e3);
-                }
-            }
-        }
-        let which = Which::default();
-        let mut wanted = self.streams.unknown_arrivals(&which);
-        wanted.truncate(ARRIVALS_MAX);
-        if !wanted.is_empty() && !self.streams.looks_for_arrivals && self.ctx.commit.failed.is_none() {
-            self.streams.looks_for_arrivals = true;
-            self.ctx.commit.reads.push_back(ArrivalRead::job(wanted, which));
-        }
+fn lag_rows(room: &StreamRoom<'_>, which: &Which) -> Vec<Lag> {
+    let mappings = room.streams.mappings.values().filter(|mapping| has(which, mapping));
+    let rows = mappings.flat_map(|mapping| pollers_of(room.streams, mapping).map(move |(_, poller)| (mapping, poller)));
+    let row = |(mapping, poller): (&Mapping, &Poller)| Lag {
+        stream: mapping.row.stream.clone(),
+        function: mapping.row.function.clone(),
+        shard_id: poller.source.shard_id.clone(),
+        records: behind(room.streams, poller),
+        iterator_age_ms: iterator_age_ms(room, poller),
+        lanes_busy: poller.machine.lanes_busy(),
+        lanes_waiting: status::lanes_waiting(&poller.machine),
+    };
+    rows.map(row).collect()
+}
+
+/// The store has told arrivals. A read that failed leaves them unknown: whoever handles these records will meet the error.
+pub(crate) fn arrivals_found(room: &mut StreamRoom<'_>, read: ArrivalRead) {
+    if read.waiter.is_none() {
+        room.streams.looks_for_arrivals = false;
     }
-
-    pub(crate) fn lag(&mut self, which: Which) -> Result<Done, EngineError> {
-        let wanted = self.streams.unknown_arrivals(&which);
-        if wanted.is_empty() || self.ctx.commit.failed.is_some() {
-            return Ok(Done::at_once(self.lag_rows(&which)));
-        }
-        Ok(Done::WhenRead(ArrivalRead::job(wanted, which)))
-    }
-
-    fn lag_rows(&self, which: &Which) -> Vec<Lag> {
-        let mappings = self.streams.mappings.values().filter(|mapping| has(which, mapping));
-        let rows =
-            mappings.flat_map(|mapping| self.streams.pollers_of(mapping).map(move |(_, poller)| (mapping, poller)));
-        let row = |(mapping, poller): (&Mapping, &Poller)| Lag {
-            stream: mapping.row.stream.clone(),
-            function: mapping.row.function.clone(),
-            shard_id: poller.source.shard_id.clone(),
-            records: self.streams.behind(poller),
-            iterator_age_ms: self.iterator_age_ms(poller),
-            lanes_busy: poller.machine.lanes_busy(),
-            lanes_waiting: poller.machine.lanes_waiting(),
-        };
-        rows.map(row).collect()
-    }
-
-    /// The store has told arrivals. A read that failed leaves them unknown: whoever handles these records will meet the error.
-    pub(crate) fn arrivals_found(&mut self, read: ArrivalRead) {
-        if read.waiter.is_none() {
-            self.streams.looks_for_arrivals = false;
-        }
-        for (id, arrival) in read.found.iter().flatten() {
-            if let Some(poller) = self.streams.pollers[*id].as_mut() {
-                poller.arrival = Some(*arrival);
-            }
-        }
-        if let Some(waiter) = read.waiter {
-            if read.found.is_ok() && !read.others.is_empty() {
-                let mut job = ArrivalRead::job(read.others, read.which);
-                job.answers(waiter);
-                return self.ctx.commit.reads.push_back(job);
-            }
-            let rows = json(self.lag_rows(&read.which));
-            self.ctx.answer(waiter, read.found.map(|_| Reply::Json(rows)).map_err(EngineError::from));
+    for (id, arrival) in read.found.iter().flatten() {
+        if let Some(poller) = room.streams.pollers[*id].as_mut() {
+            poller.arrival = Some(*arrival);
         }
     }
-
-    /// The app stopped before the store was asked.
-    pub(crate) fn arrivals_abandoned(&mut self, job: Box<dyn Any>) {
-        if let Some(waiter) = job.downcast::<ArrivalRead>().ok().and_then(|read| read.waiter) {
-            let text = "this process closed the store before it had looked up how old the oldest records are";
-            self.ctx.answer(waiter, Err(EngineError::Closed(text.into())));
+    if let Some(waiter) = read.waiter {
+        if read.found.is_ok() && !read.others.is_empty() {
+            let mut job = ArrivalRead::job(read.others, read.which);
+            job.answers(waiter);
+            return room.ctx.commit.reads.push_back(job);
         }
+        let rows = json(lag_rows(room, &read.which));
+        room.ctx.answer(waiter, read.found.map(|_| Reply::Json(rows)).map_err(EngineError::from));
+    }
+}
+
+/// The app stopped before the store was asked.
+pub(crate) fn arrivals_abandoned(room: &mut StreamRoom<'_>, job: Box<dyn Any>) {
+    if let Some(waiter) = job.downcast::<ArrivalRead>().ok().and_then(|read| read.waiter) {
+        let text = "this process closed the store before it had looked up how old the oldest records are";
+        room.ctx.answer(waiter, Err(EngineError::Closed(text.into())));
     }
 }
 

@@ -8,6 +8,7 @@ use forebay_core::sequence;
 use crate::api::stream::LostRange;
 use crate::failures::log::{LOST, RECORDS_LOST};
 use crate::metrics::Metric;
+use crate::sources::stream::given_up;
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::StreamRoom;
 use crate::store::format::lost;
@@ -80,127 +81,125 @@ impl Spans {
     }
 }
 
-impl StreamRoom<'_> {
-    /// A poller's machine was fed the records of a span, and those that are lost it lets no handler have: tell of each run of them
-    /// once, over restarts too.
-    pub(crate) fn step_over(&mut self, id: PollerId, (from, to): (u64, u64), runs: Runs) {
-        // Nothing was lost as far as is known: the way of every store that is whole.
-        let is_whole = |poller: &Poller| poller.lost_seen.ends.is_empty();
-        if runs.0.is_empty() && self.streams.pollers[id].as_ref().is_none_or(is_whole) {
-            return;
+/// A poller's machine was fed the records of a span, and those that are lost it lets no handler have: tell of each run of them
+/// once, over restarts too.
+pub(crate) fn step_over(room: &mut StreamRoom<'_>, id: PollerId, (from, to): (u64, u64), runs: Runs) {
+    // Nothing was lost as far as is known: the way of every store that is whole.
+    let is_whole = |poller: &Poller| poller.lost_seen.ends.is_empty();
+    if runs.0.is_empty() && room.streams.pollers[id].as_ref().is_none_or(is_whole) {
+        return;
+    }
+    let mut told = false;
+    for (mut first, end) in runs.0 {
+        while let Some(poller) = room.streams.pollers[id].as_ref() {
+            let Some((untold, _)) = poller.lost_seen.outside(first, end) else { break };
+            let found = match lost_around(room, poller.shard, untold) {
+                Ok(found) => found.map_or(end, |found| found.max(end)),
+                Err(error) => return room.ctx.fail(error),
+            };
+            let Some(poller) = room.streams.pollers[id].as_ref() else { return };
+            let Some((_, until)) = poller.lost_seen.outside(untold, found) else { break };
+            tell_lost(room, id, untold, until);
+            (first, told) = (until, true);
         }
-        let mut told = false;
-        for (mut first, end) in runs.0 {
-            while let Some(poller) = self.streams.pollers[id].as_ref() {
-                let Some((untold, _)) = poller.lost_seen.outside(first, end) else { break };
-                let found = match self.lost_around(poller.shard, untold) {
-                    Ok(found) => found.map_or(end, |found| found.max(end)),
-                    Err(error) => return self.ctx.fail(error),
-                };
-                let Some(poller) = self.streams.pollers[id].as_ref() else { return };
-                let Some((_, until)) = poller.lost_seen.outside(untold, found) else { break };
-                self.tell_lost(id, untold, until);
-                (first, told) = (until, true);
+    }
+    let Some(poller) = room.streams.pollers[id].as_mut() else { return };
+    poller.lost_seen.add(from, to);
+    if let Err(error) = if told { save_told(room, id) } else { Ok(()) } {
+        return room.ctx.fail(error);
+    }
+    if let Some(poller) = room.streams.pollers[id].as_mut() {
+        poller.lost_seen.forget_below(poller.machine.low());
+    }
+}
+
+/// Write down what was told, in the commit that lists it.
+fn save_told(room: &mut StreamRoom<'_>, id: PollerId) -> Result<(), StoreError> {
+    let Some(poller) = room.streams.pollers[id].as_ref() else { return Ok(()) };
+    let (mapping, shard) = (poller.source.mapping, poller.shard);
+    let of = match poller.lost_seen.of {
+        Some(of) => of,
+        None => known_lost(room, shard)?,
+    };
+    let Some(poller) = room.streams.pollers[id].as_mut() else { return Ok(()) };
+    poller.lost_seen.of = Some(of);
+    let row = serde_json::to_vec(&(of, Vec::from_iter(&poller.lost_seen.ends))).unwrap_or_default();
+    room.ctx.commit.pending.set(Table::Meta, told_key(mapping, Some(shard)), row);
+    Ok(())
+}
+
+/// What a mapping was told of before, by this process or another, unless more was lost since: then all of it is told anew.
+pub(crate) fn told_before(room: &mut StreamRoom<'_>, mapping: u64, shard: ShardId) -> Result<Spans, StoreError> {
+    let row = room.ctx.row(Table::Meta, &told_key(mapping, Some(shard)))?;
+    let read = row.and_then(|row| serde_json::from_slice::<(u32, Vec<(u64, u64)>)>(&row).ok());
+    let Some((of, ends)) = read else { return Ok(Spans::default()) };
+    let known = known_lost(room, shard)?;
+    let ends = if of == known { ends.into_iter().collect() } else { BTreeMap::new() };
+    Ok(Spans { ends, of: Some(known) })
+}
+
+/// Checksum of what salvages have noted as lost of a log.
+fn known_lost(room: &mut StreamRoom<'_>, shard: ShardId) -> Result<u32, StoreError> {
+    let mut crc = crc32fast::Hasher::new();
+    for (first, end) in noted_lost(room, shard)? {
+        crc.update(&first.to_le_bytes());
+        crc.update(&end.to_le_bytes());
+    }
+    Ok(crc.finalize())
+}
+
+/// Where the lost records end that a salvage has noted around a position.
+fn lost_around(room: &mut StreamRoom<'_>, shard: ShardId, position: u64) -> Result<Option<u64>, StoreError> {
+    let key = lost::key(shard, position);
+    let end = match room.ctx.commit.reader.get(Table::Meta, &key)? {
+        Some(end) => lost::read(&key, &end).map(|(_, end)| end),
+        // It goes on in the midst of them.
+        None => {
+            let mut noted = noted_lost(room, shard)?.into_iter();
+            noted.find(|(first, end)| (*first..*end).contains(&position)).map(|(_, end)| end)
+        }
+    };
+    Ok(end.map(|end| end.min(room.streams.shards[shard as usize].as_ref().map_or(end, |shard| shard.durable))))
+}
+
+fn noted_lost(room: &mut StreamRoom<'_>, shard: ShardId) -> Result<Vec<(u64, u64)>, StoreError> {
+    let rows = room.ctx.commit.reader.scan(Table::Meta, &lost::prefix(shard), None, usize::MAX)?;
+    Ok(rows.iter().filter_map(|(key, value)| lost::read(key, value)).collect())
+}
+
+fn tell_lost(room: &mut StreamRoom<'_>, id: PollerId, first: u64, end: u64) {
+    let Some(poller) = room.streams.pollers[id].as_mut() else { return };
+    poller.lost_seen.add(first, end);
+    let source = poller.source.clone();
+    let Some(mapping) = room.streams.mappings.get(&source.mapping) else { return };
+    let name = format!("{}/{}", source.stream, mapping.row.function);
+    room.ctx.registry.counter(Metric::RecordsDiscarded, &[&name, RECORDS_LOST]).add(end - first);
+    given_up::list_unread(room, id, first, end, &LOST);
+}
+
+/// Where a stream has lost records, and how many: shown with the stream.
+pub(crate) fn lost_of(room: &mut StreamRoom<'_>, shards: &[ShardId]) -> Result<(u64, Vec<LostRange>), StoreError> {
+    let (mut records, mut ranges) = (0, Vec::new());
+    for &id in shards {
+        for (first, end) in noted_lost(room, id)? {
+            let Some(shard) = room.streams.shards[id as usize].as_ref() else { continue };
+            // What retention has dropped is nobody's loss any more.
+            let first = first.max(shard.first);
+            if first >= end {
+                continue;
+            }
+            records += end - first;
+            if ranges.len() < LISTED_MAX {
+                ranges.push(LostRange {
+                    shard_id: sequence::shard_id(shard.row.index),
+                    records: end - first,
+                    first_sequence_number: shard.number(first).to_string(),
+                    last_sequence_number: shard.number(end - 1).to_string(),
+                });
             }
         }
-        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
-        poller.lost_seen.add(from, to);
-        if let Err(error) = if told { self.save_told(id) } else { Ok(()) } {
-            return self.ctx.fail(error);
-        }
-        if let Some(poller) = self.streams.pollers[id].as_mut() {
-            poller.lost_seen.forget_below(poller.machine.low());
-        }
     }
-
-    /// Write down what was told, in the commit that lists it.
-    fn save_told(&mut self, id: PollerId) -> Result<(), StoreError> {
-        let Some(poller) = self.streams.pollers[id].as_ref() else { return Ok(()) };
-        let (mapping, shard) = (poller.source.mapping, poller.shard);
-        let of = match poller.lost_seen.of {
-            Some(of) => of,
-            None => self.known_lost(shard)?,
-        };
-        let Some(poller) = self.streams.pollers[id].as_mut() else { return Ok(()) };
-        poller.lost_seen.of = Some(of);
-        let row = serde_json::to_vec(&(of, Vec::from_iter(&poller.lost_seen.ends))).unwrap_or_default();
-        self.ctx.commit.pending.set(Table::Meta, told_key(mapping, Some(shard)), row);
-        Ok(())
-    }
-
-    /// What a mapping was told of before, by this process or another, unless more was lost since: then all of it is told anew.
-    pub(crate) fn told_before(&mut self, mapping: u64, shard: ShardId) -> Result<Spans, StoreError> {
-        let row = self.ctx.row(Table::Meta, &told_key(mapping, Some(shard)))?;
-        let read = row.and_then(|row| serde_json::from_slice::<(u32, Vec<(u64, u64)>)>(&row).ok());
-        let Some((of, ends)) = read else { return Ok(Spans::default()) };
-        let known = self.known_lost(shard)?;
-        let ends = if of == known { ends.into_iter().collect() } else { BTreeMap::new() };
-        Ok(Spans { ends, of: Some(known) })
-    }
-
-    /// Checksum of what salvages have noted as lost of a log.
-    fn known_lost(&mut self, shard: ShardId) -> Result<u32, StoreError> {
-        let mut crc = crc32fast::Hasher::new();
-        for (first, end) in self.noted_lost(shard)? {
-            crc.update(&first.to_le_bytes());
-            crc.update(&end.to_le_bytes());
-        }
-        Ok(crc.finalize())
-    }
-
-    /// Where the lost records end that a salvage has noted around a position.
-    fn lost_around(&mut self, shard: ShardId, position: u64) -> Result<Option<u64>, StoreError> {
-        let key = lost::key(shard, position);
-        let end = match self.ctx.commit.reader.get(Table::Meta, &key)? {
-            Some(end) => lost::read(&key, &end).map(|(_, end)| end),
-            // It goes on in the midst of them.
-            None => {
-                let mut noted = self.noted_lost(shard)?.into_iter();
-                noted.find(|(first, end)| (*first..*end).contains(&position)).map(|(_, end)| end)
-            }
-        };
-        Ok(end.map(|end| end.min(self.streams.shards[shard as usize].as_ref().map_or(end, |shard| shard.durable))))
-    }
-
-    fn noted_lost(&mut self, shard: ShardId) -> Result<Vec<(u64, u64)>, StoreError> {
-        let rows = self.ctx.commit.reader.scan(Table::Meta, &lost::prefix(shard), None, usize::MAX)?;
-        Ok(rows.iter().filter_map(|(key, value)| lost::read(key, value)).collect())
-    }
-
-    fn tell_lost(&mut self, id: PollerId, first: u64, end: u64) {
-        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
-        poller.lost_seen.add(first, end);
-        let source = poller.source.clone();
-        let Some(mapping) = self.streams.mappings.get(&source.mapping) else { return };
-        let name = format!("{}/{}", source.stream, mapping.row.function);
-        self.ctx.registry.counter(Metric::RecordsDiscarded, &[&name, RECORDS_LOST]).add(end - first);
-        self.list_unread(id, first, end, &LOST);
-    }
-
-    /// Where a stream has lost records, and how many: shown with the stream.
-    pub(crate) fn lost_of(&mut self, shards: &[ShardId]) -> Result<(u64, Vec<LostRange>), StoreError> {
-        let (mut records, mut ranges) = (0, Vec::new());
-        for &id in shards {
-            for (first, end) in self.noted_lost(id)? {
-                let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
-                // What retention has dropped is nobody's loss any more.
-                let first = first.max(shard.first);
-                if first >= end {
-                    continue;
-                }
-                records += end - first;
-                if ranges.len() < LISTED_MAX {
-                    ranges.push(LostRange {
-                        shard_id: sequence::shard_id(shard.row.index),
-                        records: end - first,
-                        first_sequence_number: shard.number(first).to_string(),
-                        last_sequence_number: shard.number(end - 1).to_string(),
-                    });
-                }
-            }
-        }
-        Ok((records, ranges))
-    }
+    Ok((records, ranges))
 }
 
 #[cfg(test)]

@@ -18,16 +18,18 @@ use crate::dispatch::attempt_journal::{InFlight, InFlightKind};
 use crate::dispatch::attempts::{Attempt, Task, Token};
 use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
+use crate::dispatch::permits;
 use crate::dispatch::waiters::SourceId;
 use crate::observe::history::batches::{runs_of, Failed, Tried, Which};
 use crate::observe::operator_events::batch_of;
 use crate::payload::failure_key::FailureKey;
 use crate::payload::records::Records;
-use crate::sources::stream::lag::ArrivalRead;
-use crate::sources::stream::poller::{Poller, PollerId};
-use crate::sources::stream::put::ReadRecords;
+use crate::sources::stream::lag::{self, ArrivalRead};
+use crate::sources::stream::poller::{self, Poller, PollerId};
+use crate::sources::stream::put::{self, ReadRecords};
 use crate::sources::stream::sizes::SizesRead;
 use crate::sources::stream::StreamRoom;
+use crate::sources::stream::{mapping, recovery, redrive, retention, shards, suspects};
 use crate::store::port::{StoreError, Table, Write};
 
 /// Whose timers, and whose attempts, these are.
@@ -88,7 +90,7 @@ impl Job for StreamRedrive {
 
 impl Participant for StreamRoom<'_> {
     fn restore(&mut self) -> Result<(), StoreError> {
-        self.restore_all()
+        recovery::restore_all(self)
     }
 
     fn take_over(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
@@ -100,26 +102,26 @@ impl Participant for StreamRoom<'_> {
     }
 
     fn start(&mut self) -> Result<(), EngineError> {
-        self.bind_mappings()
+        mapping::bind_mappings(self)
     }
 
     fn registered(&mut self, _handler: HandlerId, _is_new: bool) -> Result<(), EngineError> {
-        self.bind_mappings()
+        mapping::bind_mappings(self)
     }
 
     fn sweep(&mut self) -> Result<(), EngineError> {
-        self.sweep_shards();
+        retention::sweep_shards(self);
         Ok(())
     }
 
     fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
-        Ok(self.shards_due_ms())
+        Ok(retention::shards_due_ms(self))
     }
 
     fn due(&mut self, timer: Timer) {
         match timer.kind {
-            POLLER => self.poller_due(timer.id as PollerId),
-            _ => self.send_redrives(),
+            POLLER => poller::poller_due(self, timer.id as PollerId),
+            _ => redrive::send_redrives(self),
         }
     }
 
@@ -148,7 +150,7 @@ impl Participant for StreamRoom<'_> {
         let reads = mapping.is_some_and(|mapping| mapping.row.reads_response());
         let reports = mapping.is_some_and(|mapping| mapping.row.settings.report_batch_item_failures);
         if let Some(poller) = suspect {
-            self.keep_suspects(poller);
+            suspects::keep_suspects(self, poller);
         }
         Some(Handed { task: Task::Batch { records, window, as_event }, reads, reports })
     }
@@ -160,9 +162,9 @@ impl Participant for StreamRoom<'_> {
             if let Some(poller) = self.streams.pollers[id].as_mut() {
                 poller.machine.overdue(batch, &now);
             }
-            self.pump(id);
+            poller::pump(self, id);
         } else if let Some(&StreamRedrive { key, .. }) = attempt.job.get() {
-            self.redrive_overdue(&key);
+            redrive::redrive_overdue(self, &key);
         }
     }
 
@@ -170,24 +172,24 @@ impl Participant for StreamRoom<'_> {
         let Ended { status, body, duration_ns, .. } = ended;
         if let Some(StreamBatch { poller, batch, records, window, .. }) = attempt.job.get() {
             let (poller, batch, mapping) = (*poller, *batch, records.source.mapping);
-            let reads = window.is_some() || self.reads_response(mapping);
+            let reads = window.is_some() || reads_response(self, mapping);
             let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
-            self.keep_at_hand(poller, status, records);
-            self.note_batch(&attempt, (poller, records), (status, duration_ns), &outcome, body.as_deref());
-            self.batch_ended(poller, batch, (attempt.request, status), &outcome, body);
+            keep_at_hand(self, poller, status, records);
+            note_batch(self, &attempt, (poller, records), (status, duration_ns), &outcome, body.as_deref());
+            batch_ended(self, poller, batch, (attempt.request, status), &outcome, body);
             if attempt.timed_out {
-                self.release_redrives(mapping);
+                redrive::release_redrives(self, mapping);
             }
         } else if let Some(StreamRedrive { key, records }) = attempt.job.get() {
             // A batch of which any record failed again stays listed whole.
-            let reads = self.reads_response(key.mapping);
+            let reads = reads_response(self, key.mapping);
             let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
             let succeeded = matches!(outcome, Outcome::Success { report: Report::AllSucceeded, .. });
-            self.note_redrive(&attempt, (status, duration_ns), &outcome, body.as_deref());
-            self.redrive_ended(key, succeeded, body);
-            self.redrive_on(key);
+            note_redrive(self, &attempt, (status, duration_ns), &outcome, body.as_deref());
+            redrive::redrive_ended(self, key, succeeded, body);
+            redrive::redrive_on(self, key);
             if attempt.timed_out {
-                self.release_redrives(key.mapping);
+                redrive::release_redrives(self, key.mapping);
             }
         }
     }
@@ -230,17 +232,17 @@ impl Participant for StreamRoom<'_> {
                     shard.tail.push_back(chunk);
                 }
             }
-            self.announce(id);
+            poller::announce(self, id);
             self.wake_followers(id);
         }
-        self.streams.shorten_tails();
+        put::shorten_tails(self.streams);
     }
 
     fn refused(&mut self, _error: &StoreError) {
         let later = std::mem::take(&mut self.streams.puts);
         let appended = std::mem::take(&mut self.streams.appended);
         for id in appended.into_iter().map(|(id, _)| id).chain(later) {
-            self.take_back(id);
+            shards::take_back(self, id);
         }
     }
 
@@ -251,18 +253,18 @@ impl Participant for StreamRoom<'_> {
 
     fn read_abandoned(&mut self, job: Box<dyn Any>) {
         match job.downcast::<SizesRead>() {
-            Ok(mut read) => self.sizes_abandoned(&mut read),
-            Err(job) => self.arrivals_abandoned(job),
+            Ok(mut read) => retention::sizes_abandoned(self, &mut read),
+            Err(job) => lag::arrivals_abandoned(self, job),
         }
     }
 
     fn read_done(&mut self, job: Box<dyn Any>) {
         let job = match job.downcast::<SizesRead>() {
-            Ok(read) => return self.sizes_found(read),
+            Ok(read) => return retention::sizes_found(self, read),
             Err(job) => job,
         };
         let read = match job.downcast::<ArrivalRead>() {
-            Ok(read) => return self.arrivals_found(*read),
+            Ok(read) => return lag::arrivals_found(self, *read),
             Err(job) => job.downcast::<ReadRecords>(),
         };
         let Ok(read) = read else { return };
@@ -276,106 +278,111 @@ impl Participant for StreamRoom<'_> {
                 for chunk in chunks {
                     poller.hold(chunk);
                 }
-                self.pump(read.poller);
+                poller::pump(self, read.poller);
             }
             Err(error) => self.ctx.fail(error),
         }
     }
 }
 
-impl StreamRoom<'_> {
-    /// Batches of a poller that are out of its machine and not yet handed out.
-    pub(crate) fn ready_of(&mut self, poller: PollerId) -> Vec<(Token, BatchId)> {
-        let tokens = self.dispatch().untaken();
-        let batch_of = |token: Token| {
-            let batch = self.dispatch.attempts.get_mut(token)?.job.get::<StreamBatch>()?;
-            (batch.poller == poller).then_some((token, batch.batch))
-        };
-        tokens.into_iter().filter_map(batch_of).collect()
-    }
+/// Batches of a poller that are out of its machine and not yet handed out.
+pub(crate) fn ready_of(room: &mut StreamRoom<'_>, poller: PollerId) -> Vec<(Token, BatchId)> {
+    let tokens = permits::untaken(&room.dispatch());
+    let batch_of = |token: Token| {
+        let batch = room.dispatch.attempts.get_mut(token)?.job.get::<StreamBatch>()?;
+        (batch.poller == poller).then_some((token, batch.batch))
+    };
+    tokens.into_iter().filter_map(batch_of).collect()
+}
 
-    /// Remember an attempt at a batch of a stream, and count what failed.
-    fn note_batch(
-        &mut self,
-        attempt: &Attempt,
-        (poller, records): (PollerId, &Records),
-        (status, took_ns): (u8, u64),
-        outcome: &Outcome,
-        body: Option<&[u8]>,
-    ) {
-        let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
-        let (Some(poller), Some(StreamBatch { lane, .. })) = (self.streams.pollers[poller].as_ref(), attempt.job.get())
-        else {
-            return;
-        };
-        if let Some(mapping) = self.streams.mappings.get(&poller.source.mapping) {
-            mapping.meters.failed.add(match outcome {
-                Outcome::Success { report: Report::AllSucceeded, .. } | Outcome::Interrupted => 0,
-                Outcome::Success { report: Report::Failed(positions), .. } => positions.len() as u64,
-                _ => records.positions.len() as u64,
-            });
-        }
-        let tried = Tried {
-            at_ms: self.ctx.now.wall_ms,
-            mapping: poller.source.mapping,
-            log: poller.shard,
-            first,
-            last,
-            which: Which::Lane(*lane, poller.machine.lanes().max(1) as u32),
-            about: attempt.about((status, took_ns), failed_of(outcome), body),
-        };
-        self.ctx.observe.history.batches.tried(tried);
-    }
-
-    /// Remember that a batch which had been given up was run again.
-    fn note_redrive(&mut self, attempt: &Attempt, ended: (u8, u64), outcome: &Outcome, body: Option<&[u8]>) {
-        let Some(StreamRedrive { key, records }) = attempt.job.get() else { return };
-        let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
-        self.ctx.observe.history.batches.tried(Tried {
-            at_ms: self.ctx.now.wall_ms,
-            mapping: key.mapping,
-            log: key.shard,
-            first,
-            last,
-            which: Which::of(&runs_of(records.positions.iter().copied())),
-            about: attempt.about(ended, failed_of(outcome), body),
+/// Remember an attempt at a batch of a stream, and count what failed.
+fn note_batch(
+    room: &mut StreamRoom<'_>,
+    attempt: &Attempt,
+    (poller, records): (PollerId, &Records),
+    (status, took_ns): (u8, u64),
+    outcome: &Outcome,
+    body: Option<&[u8]>,
+) {
+    let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
+    let (Some(poller), Some(StreamBatch { lane, .. })) = (room.streams.pollers[poller].as_ref(), attempt.job.get())
+    else {
+        return;
+    };
+    if let Some(mapping) = room.streams.mappings.get(&poller.source.mapping) {
+        mapping.meters.failed.add(match outcome {
+            Outcome::Success { report: Report::AllSucceeded, .. } | Outcome::Interrupted => 0,
+            Outcome::Success { report: Report::Failed(positions), .. } => positions.len() as u64,
+            _ => records.positions.len() as u64,
         });
     }
+    let tried = Tried {
+        at_ms: room.ctx.now.wall_ms,
+        mapping: poller.source.mapping,
+        log: poller.shard,
+        first,
+        last,
+        which: Which::Lane(*lane, poller.machine.lanes().max(1) as u32),
+        about: attempt.about((status, took_ns), failed_of(outcome), body),
+    };
+    room.ctx.observe.history.batches.tried(tried);
+}
 
-    fn reads_response(&self, mapping: u64) -> bool {
-        self.streams.mappings.get(&mapping).is_some_and(|mapping| mapping.row.reads_response())
-    }
+/// Remember that a batch which had been given up was run again.
+fn note_redrive(
+    room: &mut StreamRoom<'_>,
+    attempt: &Attempt,
+    ended: (u8, u64),
+    outcome: &Outcome,
+    body: Option<&[u8]>,
+) {
+    let Some(StreamRedrive { key, records }) = attempt.job.get() else { return };
+    let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
+    room.ctx.observe.history.batches.tried(Tried {
+        at_ms: room.ctx.now.wall_ms,
+        mapping: key.mapping,
+        log: key.shard,
+        first,
+        last,
+        which: Which::of(&runs_of(records.positions.iter().copied())),
+        about: attempt.about(ended, failed_of(outcome), body),
+    });
+}
 
-    /// A batch that was not handled may be given up: retention must not have taken its records meanwhile.
-    fn keep_at_hand(&mut self, id: PollerId, status: u8, records: &Records) {
-        if let (true, Some(poller)) = (status != 0, self.streams.pollers[id].as_mut()) {
-            for chunk in records.chunks.iter() {
-                poller.hold(chunk.clone());
-            }
+fn reads_response(room: &StreamRoom<'_>, mapping: u64) -> bool {
+    room.streams.mappings.get(&mapping).is_some_and(|mapping| mapping.row.reads_response())
+}
+
+/// A batch that was not handled may be given up: retention must not have taken its records meanwhile.
+fn keep_at_hand(room: &mut StreamRoom<'_>, id: PollerId, status: u8, records: &Records) {
+    if let (true, Some(poller)) = (status != 0, room.streams.pollers[id].as_mut()) {
+        for chunk in records.chunks.iter() {
+            poller.hold(chunk.clone());
         }
     }
-    fn batch_ended(
-        &mut self,
-        id: PollerId,
-        batch: BatchId,
-        (request, status): (u128, u8),
-        outcome: &Outcome,
-        body: Option<Vec<u8>>,
-    ) {
-        let now = self.ctx.now;
-        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
-        poller.last_request = request;
-        if let Some(mapping) = self.streams.mappings.get_mut(&poller.source.mapping) {
-            mapping.meters.lanes_busy.add(-1.0);
-            mapping.last_result = if status == 0 { "OK" } else { "PROBLEM: Function call failed" };
-        }
-        if status != 0 {
-            poller.last_error = body.map(|text| String::from_utf8_lossy(&text).into());
-        }
-        poller.machine.completed(batch, outcome, &now);
-        self.pump(id);
-        self.keep_suspects(id);
+}
+
+fn batch_ended(
+    room: &mut StreamRoom<'_>,
+    id: PollerId,
+    batch: BatchId,
+    (request, status): (u128, u8),
+    outcome: &Outcome,
+    body: Option<Vec<u8>>,
+) {
+    let now = room.ctx.now;
+    let Some(poller) = room.streams.pollers[id].as_mut() else { return };
+    poller.last_request = request;
+    if let Some(mapping) = room.streams.mappings.get_mut(&poller.source.mapping) {
+        mapping.meters.lanes_busy.add(-1.0);
+        mapping.last_result = if status == 0 { "OK" } else { "PROBLEM: Function call failed" };
     }
+    if status != 0 {
+        poller.last_error = body.map(|text| String::from_utf8_lossy(&text).into());
+    }
+    poller.machine.completed(batch, outcome, &now);
+    poller::pump(room, id);
+    suspects::keep_suspects(room, id);
 }
 
 /// What must be found on file if the process dies.

@@ -45,65 +45,67 @@ impl ReadJob for ReadRecords {
     }
 }
 
-impl StreamRoom<'_> {
-    /// Accept records for a stream; the waiter is answered when they are durable.
-    pub(crate) fn accept<'a>(&mut self, stream: &str, records: impl Entries<'a>, trace: Option<&str>, waiter: Waiter) {
-        match self.ctx.check_room().and_then(|()| self.accept_all(stream, records, trace)) {
-            Ok(numbers) => {
-                self.ctx.commit.pending.waiters.push((waiter, Reply::Numbers(numbers)));
-                self.ctx.commit.pending.urgent = true;
-            }
-            Err(error) => self.ctx.answer(waiter, Err(error)),
+/// Accept records for a stream; the waiter is answered when they are durable.
+pub(crate) fn accept<'a>(
+    room: &mut StreamRoom<'_>,
+    stream: &str,
+    records: impl Entries<'a>,
+    trace: Option<&str>,
+    waiter: Waiter,
+) {
+    match room.ctx.check_room().and_then(|()| accept_all(room, stream, records, trace)) {
+        Ok(numbers) => {
+            room.ctx.commit.pending.waiters.push((waiter, Reply::Numbers(numbers)));
+            room.ctx.commit.pending.urgent = true;
         }
-    }
-
-    /// Accept records; whoever waits for them is to be answered when the next commit is durable. Whether there is room is seen to before:
-    /// they may be a part of something that was accepted.
-    pub(crate) fn accept_all<'a>(
-        &mut self,
-        stream: &str,
-        records: impl Entries<'a>,
-        trace: Option<&str>,
-    ) -> Result<Vec<u64>, EngineError> {
-        check_trace(trace)?;
-        check_size(records.clone())?;
-        let entry = self.streams.by_name.get(stream).ok_or_else(|| self.streams.no_stream(stream))?;
-        if entry.open_shards().len() == 0 {
-            return Err(EngineError::Store(StoreError::Corrupt(format!(
-                "stream {stream:?} has lost its open shards: give it new ones, with `forebay stream alter {stream} --shards N`"
-            ))));
-        }
-        let arrival_ms = self.ctx.now.wall_ms;
-        let (mut numbers, mut data_bytes) = (Vec::with_capacity(records.len()), 0);
-        for (key, data) in records {
-            let (hash, key_hash) = crate::sources::stream::shards::hash(key);
-            let id = entry.route(hash);
-            let Some(shard) = self.streams.shards[id as usize].as_mut() else { continue };
-            numbers.push(shard.number(shard.next));
-            if shard.accept((key, data), key_hash, arrival_ms, trace) {
-                self.streams.puts.push(id);
-            }
-            data_bytes += data.len();
-        }
-        entry.meters.records.add(numbers.len() as u64);
-        entry.meters.bytes.add(data_bytes as u64);
-        self.ctx.commit.pending.bytes += data_bytes;
-        Ok(numbers)
+        Err(error) => room.ctx.answer(waiter, Err(error)),
     }
 }
 
-impl Streams {
-    /// Let the oldest chunks go while too many are in memory, and forget the permits of those that are already gone.
-    pub(crate) fn shorten_tails(&mut self) {
-        while let Some(&(id, first)) = self.tail_order.front() {
-            let tail = self.shards[id as usize].as_mut().map(|shard| &mut shard.tail);
-            let oldest = tail.filter(|tail| tail.front().is_some_and(|chunk| chunk.first() == first));
-            match oldest {
-                Some(_) if self.tail_bytes <= TAIL_MAX => return,
-                Some(tail) => self.tail_bytes -= tail.pop_front().map_or(0, |chunk| chunk.body().len()),
-                None => {}
-            }
-            self.tail_order.pop_front();
+/// Accept records; whoever waits for them is to be answered when the next commit is durable. Whether there is room is seen to before:
+/// they may be a part of something that was accepted.
+pub(crate) fn accept_all<'a>(
+    room: &mut StreamRoom<'_>,
+    stream: &str,
+    records: impl Entries<'a>,
+    trace: Option<&str>,
+) -> Result<Vec<u64>, EngineError> {
+    check_trace(trace)?;
+    check_size(records.clone())?;
+    let entry = room.streams.by_name.get(stream).ok_or_else(|| room.streams.no_stream(stream))?;
+    if entry.open_shards().len() == 0 {
+        return Err(EngineError::Store(StoreError::Corrupt(format!(
+            "stream {stream:?} has lost its open shards: give it new ones, with `forebay stream alter {stream} --shards N`"
+        ))));
+    }
+    let arrival_ms = room.ctx.now.wall_ms;
+    let (mut numbers, mut data_bytes) = (Vec::with_capacity(records.len()), 0);
+    for (key, data) in records {
+        let (hash, key_hash) = crate::sources::stream::shards::hash(key);
+        let id = entry.route(hash);
+        let Some(shard) = room.streams.shards[id as usize].as_mut() else { continue };
+        numbers.push(shard.number(shard.next));
+        if shard.accept((key, data), key_hash, arrival_ms, trace) {
+            room.streams.puts.push(id);
         }
+        data_bytes += data.len();
+    }
+    entry.meters.records.add(numbers.len() as u64);
+    entry.meters.bytes.add(data_bytes as u64);
+    room.ctx.commit.pending.bytes += data_bytes;
+    Ok(numbers)
+}
+
+/// Let the oldest chunks go while too many are in memory, and forget the permits of those that are already gone.
+pub(crate) fn shorten_tails(streams: &mut Streams) {
+    while let Some(&(id, first)) = streams.tail_order.front() {
+        let tail = streams.shards[id as usize].as_mut().map(|shard| &mut shard.tail);
+        let oldest = tail.filter(|tail| tail.front().is_some_and(|chunk| chunk.first() == first));
+        match oldest {
+            Some(_) if streams.tail_bytes <= TAIL_MAX => return,
+            Some(tail) => streams.tail_bytes -= tail.pop_front().map_or(0, |chunk| chunk.body().len()),
+            None => {}
+        }
+        streams.tail_order.pop_front();
     }
 }

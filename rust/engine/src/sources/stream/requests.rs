@@ -6,6 +6,7 @@ use std::sync::Arc;
 use forebay_core::sequence;
 
 use crate::api::logs::GROUP;
+use crate::api::mapping::Which;
 use crate::api::notes::{Annotate, Notes};
 use crate::api::stream::{
     Alter, Declare, Merge, Named, Read, Record, Records, Reshard, Shard as ShardAnswer, Split, StartingPosition,
@@ -20,6 +21,7 @@ use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, Strea
 use crate::sources::stream::sizes::{Described, SizesFor, SizesRead};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
+use crate::sources::stream::{lag, lost_records, mapping, poller};
 use crate::store::format::keys::NEXT_SHARD;
 use crate::store::format::FIRST_QUEUE_LOG;
 use crate::store::port::{ShardId, Table};
@@ -34,17 +36,15 @@ fn check_shards(shards: u32) -> Result<(), EngineError> {
     Err(EngineError::Invalid(format!("shards is {shards}: allowed are 1 to {SHARDS_MAX}")))
 }
 
-impl Streams {
-    /// Refuse shards for which there are no numbers left.
-    fn check_numbers(&self, shards: u32) -> Result<(), EngineError> {
-        let given = self.shards.len() as ShardId;
-        if given + shards > FIRST_QUEUE_LOG {
-            return Err(EngineError::Invalid(format!(
-                "shards is {shards}: this store has had {given} shards, allowed are {FIRST_QUEUE_LOG} in its life"
-            )));
-        }
-        Ok(())
+/// Refuse shards for which there are no numbers left.
+fn check_numbers(streams: &Streams, shards: u32) -> Result<(), EngineError> {
+    let given = streams.shards.len() as ShardId;
+    if given + shards > FIRST_QUEUE_LOG {
+        return Err(EngineError::Invalid(format!(
+            "shards is {shards}: this store has had {given} shards, allowed are {FIRST_QUEUE_LOG} in its life"
+        )));
     }
+    Ok(())
 }
 
 impl StreamRoom<'_> {
@@ -61,7 +61,7 @@ impl StreamRoom<'_> {
             stream.row.retention_bytes = declare.retention_bytes;
             stream.row.notes = notes;
         } else {
-            self.streams.check_numbers(declare.shards)?;
+            check_numbers(self.streams, declare.shards)?;
             let row = StreamRow {
                 name: declare.name.clone(),
                 created_ms: self.ctx.now.wall_ms,
@@ -125,7 +125,7 @@ impl StreamRoom<'_> {
     }
 
     fn list_streams(&mut self, logs: bool) -> Result<Done, EngineError> {
-        let names = self.streams.names(logs);
+        let names = names(self.streams, logs);
         let streams = names.iter().filter_map(|name| self.streams.by_name.get(name));
         let shards = streams.flat_map(|stream| stream.shards.iter().copied()).collect();
         let then = SizesFor::Streams { shards, bytes: BTreeMap::new(), described: Described::All { logs } };
@@ -152,7 +152,7 @@ impl StreamRoom<'_> {
         match described {
             Described::One(name) | Described::Changed(name) => Ok(done::json(self.describe(name, true, bytes)?)),
             Described::All { logs } => {
-                let list = self.streams.names(*logs).into_iter().map(|name| self.describe(&name, false, bytes));
+                let list = names(self.streams, *logs).into_iter().map(|name| self.describe(&name, false, bytes));
                 Ok(done::json(list.collect::<Result<Vec<_>, _>>()?))
             }
         }
@@ -181,7 +181,7 @@ impl StreamRoom<'_> {
             shards: with_shards.then(Vec::new),
             notes: stream.row.notes.clone(),
         };
-        (answer.lost_records, answer.lost) = self.lost_of(&ids)?;
+        (answer.lost_records, answer.lost) = lost_records::lost_of(self, &ids)?;
         for id in ids {
             let bytes = bytes.get(&id).copied().unwrap_or_default();
             let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
@@ -189,38 +189,36 @@ impl StreamRoom<'_> {
             answer.records += kept;
             answer.bytes += bytes;
             if let Some(shards) = &mut answer.shards {
-                shards.push(self.streams.describe_shard(shard, kept, bytes));
+                shards.push(describe_shard(self.streams, shard, kept, bytes));
             }
         }
         Ok(answer)
     }
 }
 
-impl Streams {
-    /// The names of the logs of functions, or those of all other streams.
-    fn names(&self, logs: bool) -> Vec<String> {
-        self.by_name.keys().filter(|name| name.starts_with(GROUP) == logs).cloned().collect()
-    }
+/// The names of the logs of functions, or those of all other streams.
+fn names(streams: &Streams, logs: bool) -> Vec<String> {
+    streams.by_name.keys().filter(|name| name.starts_with(GROUP) == logs).cloned().collect()
+}
 
-    fn describe_shard(&self, shard: &Shard, kept: u64, bytes: u64) -> ShardAnswer {
-        let parents = shard.row.parents.iter();
-        let parents = parents
-            .filter_map(|&parent| Some(sequence::shard_id(self.shards[parent as usize].as_ref()?.row.index)))
-            .collect();
-        let number = |position: u64| (kept > 0).then(|| shard.number(position).to_string());
-        ShardAnswer {
-            shard_id: sequence::shard_id(shard.row.index),
-            open: shard.row.closed_at.is_none(),
-            parents,
-            hash_low: shard.row.hash_low.to_string(),
-            hash_high: shard.row.hash_high.to_string(),
-            starting_sequence_number: shard.number(shard.row.start).to_string(),
-            ending_sequence_number: shard.row.closed_at.map(|end| shard.number(end).to_string()),
-            first_sequence_number: number(shard.first),
-            last_sequence_number: number(shard.durable.saturating_sub(1)),
-            records: kept,
-            bytes,
-        }
+fn describe_shard(streams: &Streams, shard: &Shard, kept: u64, bytes: u64) -> ShardAnswer {
+    let parents = shard.row.parents.iter();
+    let parents = parents
+        .filter_map(|&parent| Some(sequence::shard_id(streams.shards[parent as usize].as_ref()?.row.index)))
+        .collect();
+    let number = |position: u64| (kept > 0).then(|| shard.number(position).to_string());
+    ShardAnswer {
+        shard_id: sequence::shard_id(shard.row.index),
+        open: shard.row.closed_at.is_none(),
+        parents,
+        hash_low: shard.row.hash_low.to_string(),
+        hash_high: shard.row.hash_high.to_string(),
+        starting_sequence_number: shard.number(shard.row.start).to_string(),
+        ending_sequence_number: shard.row.closed_at.map(|end| shard.number(end).to_string()),
+        first_sequence_number: number(shard.first),
+        last_sequence_number: number(shard.durable.saturating_sub(1)),
+        records: kept,
+        bytes,
     }
 }
 
@@ -334,7 +332,7 @@ impl StreamRoom<'_> {
         closing: Vec<ShardId>,
         ranges: Vec<(u64, u64)>,
     ) -> Result<Done, EngineError> {
-        self.streams.check_numbers(ranges.len() as u32)?;
+        check_numbers(self.streams, ranges.len() as u32)?;
         let mut ends = Vec::with_capacity(closing.len());
         for id in closing {
             let Some(shard) = self.streams.shards[id as usize].as_mut() else { continue };
@@ -366,7 +364,7 @@ impl StreamRoom<'_> {
                 if let Some(poller) = self.streams.pollers[poller].as_mut() {
                     poller.machine.closed(end, &self.ctx.now);
                 }
-                self.pump(poller);
+                poller::pump(self, poller);
             }
         }
         let mappings: Vec<u64> = self
@@ -377,7 +375,7 @@ impl StreamRoom<'_> {
             .map(|(&id, _)| id)
             .collect();
         for mapping in mappings {
-            self.bind(mapping)?;
+            mapping::bind(self, mapping)?;
         }
         Ok(())
     }
@@ -444,7 +442,9 @@ impl StreamRoom<'_> {
                     None => shard.first,
                 },
                 (None, Some(StartingPosition::Latest)) => durable,
-                (None, Some(StartingPosition::AtTimestamp)) => self.position_at(id, read.timestamp_ms.unwrap_or(0))?,
+                (None, Some(StartingPosition::AtTimestamp)) => {
+                    mapping::position_at(self, id, read.timestamp_ms.unwrap_or(0))?
+                }
                 (None, _) => shard.first,
             };
             while at < durable && records.len() < read.limit && room > 0 {
@@ -478,5 +478,12 @@ impl StreamRoom<'_> {
             }
         }
         Ok(Done::Typed(Arc::new(Records { records, cursors, behind, created_ms })))
+    }
+}
+
+/// What is carried out in the files that tell of it.
+impl StreamRoom<'_> {
+    pub(crate) fn lag(&mut self, which: Which) -> Result<Done, EngineError> {
+        lag::lag(self, which)
     }
 }

@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 
 use crate::base::error::EngineError;
 use crate::observe::meters::StreamMeters;
-use crate::sources::stream::poller::PollerId;
+use crate::sources::stream::poller::{self, PollerId};
 use crate::sources::stream::StreamRoom;
 use crate::store::chunk::Chunk;
 pub use crate::store::format::rows::{ShardRow, StreamRow};
@@ -166,25 +166,23 @@ pub(crate) fn even_ranges(shards: u32) -> Vec<(u64, u64)> {
         .collect()
 }
 
-impl StreamRoom<'_> {
-    /// Forget what a shard has accepted and cannot keep. If it was closed behind that, it ends before it.
-    pub(crate) fn take_back(&mut self, id: ShardId) {
-        let now = self.ctx.now;
-        let Some(shard) = self.streams.shards[id as usize].as_mut() else { return };
-        shard.forget_pending();
-        let end = shard.durable;
-        if shard.row.closed_at.is_none_or(|closed_at| closed_at <= end) {
-            return;
+/// Forget what a shard has accepted and cannot keep. If it was closed behind that, it ends before it.
+pub(crate) fn take_back(room: &mut StreamRoom<'_>, id: ShardId) {
+    let now = room.ctx.now;
+    let Some(shard) = room.streams.shards[id as usize].as_mut() else { return };
+    shard.forget_pending();
+    let end = shard.durable;
+    if shard.row.closed_at.is_none_or(|closed_at| closed_at <= end) {
+        return;
+    }
+    shard.row.closed_at = Some(end);
+    let (row, pollers) = (shard.row.clone(), shard.pollers.clone());
+    room.save_shard(&row);
+    for poller in pollers {
+        if let Some(poller) = room.streams.pollers[poller].as_mut() {
+            poller.machine.closed(end, &now);
         }
-        shard.row.closed_at = Some(end);
-        let (row, pollers) = (shard.row.clone(), shard.pollers.clone());
-        self.save_shard(&row);
-        for poller in pollers {
-            if let Some(poller) = self.streams.pollers[poller].as_mut() {
-                poller.machine.closed(end, &now);
-            }
-            self.pump(poller);
-        }
+        poller::pump(room, poller);
     }
 }
 

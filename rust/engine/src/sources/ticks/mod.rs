@@ -9,7 +9,7 @@ use crate::base::timers::Timer;
 use crate::commit::pending::Pending;
 use crate::commit::rows::counted;
 use crate::ctx::Ctx;
-use crate::dispatch::attempts::{Attempt, HandlerId, Task, Token};
+use crate::dispatch::attempts::{self, Attempt, HandlerId, Task, Token};
 use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::waiters::SourceId;
@@ -82,7 +82,11 @@ impl Participant for TickRoom<'_> {
 
     fn due(&mut self, _timer: Timer) {
         if let Some(handler) = self.ticks.handler {
-            DispatchRoom { ctx: self.ctx, dispatch: self.dispatch }.ready(Attempt::new(handler, Tick, 1), false);
+            attempts::ready(
+                &mut DispatchRoom { ctx: self.ctx, dispatch: self.dispatch },
+                Attempt::new(handler, Tick, 1),
+                false,
+            );
             self.arm();
         }
     }

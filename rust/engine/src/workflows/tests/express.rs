@@ -7,6 +7,7 @@ use serde_json::{json, Value};
 use crate::api::bus::Entry;
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
 use crate::base::trace::Carried;
+use crate::buses::put;
 use crate::commit::starts::EXPRESS_OPEN_MAX;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
@@ -247,7 +248,7 @@ fn an_event_for_a_workflow_that_has_no_room_is_given_again_and_keeps_its_chain()
     open(&engine, Express::one_more);
     let entry = Entry { source: "s".into(), detail_type: "d".into(), detail: "{}".into(), ..Entry::default() };
     engine.engine.with(|rooms| {
-        rooms.event_buses().accept_event("default", &entry, Carried { hops: 5, trace: None });
+        put::accept_event(&mut rooms.event_buses(), "default", &entry, Carried { hops: 5, trace: None });
         rooms.ctx.commit.pending.urgent = true;
     });
     engine.advance(SECOND);

@@ -5,6 +5,7 @@ use serde_json::{json, Value};
 use crate::api::bus::Entry;
 use crate::base::limits::{BucketSettings, WorkflowLimits};
 use crate::base::trace::Carried;
+use crate::buses::put;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::workflows::tests::{arn, function, payload};
 use crate::workflows::throttle::ANSWER_BYTES_MAX;
@@ -50,7 +51,7 @@ fn a_start_by_a_rule_takes_a_token_and_waits_for_it() {
     let entry = Entry { source: "s".into(), detail_type: "d".into(), detail: "{}".into(), ..Entry::default() };
     engine.engine.with(|rooms| {
         for _ in 0..2 {
-            rooms.event_buses().accept_event("default", &entry, Carried { hops: 0, trace: None });
+            put::accept_event(&mut rooms.event_buses(), "default", &entry, Carried { hops: 0, trace: None });
         }
         rooms.ctx.commit.pending.urgent = true;
     });

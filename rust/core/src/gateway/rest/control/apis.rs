@@ -63,126 +63,124 @@ pub(super) fn shown_with_tags(api: &RestApi) -> Value {
     shape
 }
 
-impl Control<'_> {
-    /// An API with nothing but its root.
-    pub(super) fn new_api(&mut self, name: &str) -> Outcome<RestApi> {
-        if self.account.apis.len() >= APIS_MAX {
-            return Err(Fault::limit("Maximum number of REST APIs for this account reached"));
-        }
-        let (id, root) = (self.api_id()?, self.id(10));
-        // Lists are in the order of their making.
-        let latest = self.account.apis.values().map(|api| api.created_date).max().unwrap_or_default();
-        Ok(RestApi {
-            id,
-            name: name.to_owned(),
-            created_date: self.facts.now_ms.max(latest + 1),
-            root_resource_id: root.clone(),
-            resources: [(root.clone(), Resource { id: root, path: "/".into(), ..Resource::default() })].into(),
-            ..RestApi::default()
-        })
+/// An API with nothing but its root.
+pub(super) fn new_api(control: &mut Control<'_>, name: &str) -> Outcome<RestApi> {
+    if control.account.apis.len() >= APIS_MAX {
+        return Err(Fault::limit("Maximum number of REST APIs for this account reached"));
     }
+    let (id, root) = (api_id(control)?, control.id(10));
+    // Lists are in the order of their making.
+    let latest = control.account.apis.values().map(|api| api.created_date).max().unwrap_or_default();
+    Ok(RestApi {
+        id,
+        name: name.to_owned(),
+        created_date: control.facts.now_ms.max(latest + 1),
+        root_resource_id: root.clone(),
+        resources: [(root.clone(), Resource { id: root, path: "/".into(), ..Resource::default() })].into(),
+        ..RestApi::default()
+    })
+}
 
-    /// The id that a new API is given, or one of its own.
-    fn api_id(&mut self) -> Outcome<String> {
-        let Some(given) = self.facts.api_id else { return Ok(self.id(10)) };
-        let is_label = given.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if !is_label || !(1..=ID_CHARACTERS_MAX).contains(&given.len()) {
-            let allowed = format!("1 to {ID_CHARACTERS_MAX} letters, digits and hyphens");
-            return Err(Fault::bad(format!("api_id is {given:?}: allowed are {allowed}")));
-        }
-        if self.account.apis.contains_key(given) {
-            return Err(Fault::conflict(format!("There is a REST API {given} already")));
-        }
-        Ok(given.to_owned())
+/// The id that a new API is given, or one of its own.
+fn api_id(control: &mut Control<'_>) -> Outcome<String> {
+    let Some(given) = control.facts.api_id else { return Ok(control.id(10)) };
+    let is_label = given.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if !is_label || !(1..=ID_CHARACTERS_MAX).contains(&given.len()) {
+        let allowed = format!("1 to {ID_CHARACTERS_MAX} letters, digits and hyphens");
+        return Err(Fault::bad(format!("api_id is {given:?}: allowed are {allowed}")));
     }
+    if control.account.apis.contains_key(given) {
+        return Err(Fault::conflict(format!("There is a REST API {given} already")));
+    }
+    Ok(given.to_owned())
+}
 
-    pub(super) fn create_rest_api(&mut self, params: Params) -> Outcome<Value> {
-        let name = params.named("name")?;
-        if name.is_empty() {
-            return Err(Fault::bad("API name cannot be empty"));
-        }
-        if params.text("description")? == Some("") {
-            return Err(Fault::bad("Description cannot be an empty string"));
-        }
-        let mut api = match params.filled("cloneFrom")? {
-            Some(from) => {
-                let base = RestApi::clone(self.account.apis.get(&from).ok_or_else(|| self.no_api(&from))?);
-                let new = self.new_api(name)?;
-                RestApi { id: new.id, name: new.name, created_date: new.created_date, ..base }
-            }
-            None => RestApi { models: default_models(&mut || self.id(6)), ..self.new_api(name)? },
-        };
-        if let Some(description) = params.filled("description")? {
-            api.description = Some(description);
-        }
-        if let Some(version) = params.filled("version")? {
-            api.version = Some(version);
-        }
-        if params.text("apiKeySource")? == Some("AUTHORIZER") {
-            api.api_key_source = ApiKeySource::Authorizer;
-        }
-        if let Some(endpoints) = params.inner("endpointConfiguration")? {
-            api.endpoint_configuration = endpoint_configuration(endpoints)?;
-        }
-        if let Some(size) = compression(params.number("minimumCompressionSize")?)? {
-            api.minimum_compression_size = Some(size);
-        }
-        let types = params.list("binaryMediaTypes")?;
-        if !types.is_empty() {
-            api.binary_media_types = types;
-        }
-        api.policy = params.filled("policy")?.or(api.policy);
-        if let Some(policy) = &api.policy {
-            check_policy(policy)?;
-        }
-        api.tags = params.texts("tags")?;
-        api.disable_execute_api_endpoint = params.flag("disableExecuteApiEndpoint")?.unwrap_or(false);
-        let answer = shown_api(&api);
-        self.keep(api);
-        Ok(answer)
+pub(super) fn create_rest_api(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let name = params.named("name")?;
+    if name.is_empty() {
+        return Err(Fault::bad("API name cannot be empty"));
     }
+    if params.text("description")? == Some("") {
+        return Err(Fault::bad("Description cannot be an empty string"));
+    }
+    let mut api = match params.filled("cloneFrom")? {
+        Some(from) => {
+            let base = RestApi::clone(control.account.apis.get(&from).ok_or_else(|| control.no_api(&from))?);
+            let new = new_api(control, name)?;
+            RestApi { id: new.id, name: new.name, created_date: new.created_date, ..base }
+        }
+        None => RestApi { models: default_models(&mut || control.id(6)), ..new_api(control, name)? },
+    };
+    if let Some(description) = params.filled("description")? {
+        api.description = Some(description);
+    }
+    if let Some(version) = params.filled("version")? {
+        api.version = Some(version);
+    }
+    if params.text("apiKeySource")? == Some("AUTHORIZER") {
+        api.api_key_source = ApiKeySource::Authorizer;
+    }
+    if let Some(endpoints) = params.inner("endpointConfiguration")? {
+        api.endpoint_configuration = endpoint_configuration(endpoints)?;
+    }
+    if let Some(size) = compression(params.number("minimumCompressionSize")?)? {
+        api.minimum_compression_size = Some(size);
+    }
+    let types = params.list("binaryMediaTypes")?;
+    if !types.is_empty() {
+        api.binary_media_types = types;
+    }
+    api.policy = params.filled("policy")?.or(api.policy);
+    if let Some(policy) = &api.policy {
+        check_policy(policy)?;
+    }
+    api.tags = params.texts("tags")?;
+    api.disable_execute_api_endpoint = params.flag("disableExecuteApiEndpoint")?.unwrap_or(false);
+    let answer = shown_api(&api);
+    control.keep(api);
+    Ok(answer)
+}
 
-    pub(super) fn get_rest_api(&mut self, params: Params) -> Outcome<Value> {
-        Ok(shown_with_tags(self.api(params)?))
-    }
+pub(super) fn get_rest_api(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    Ok(shown_with_tags(control.api(params)?))
+}
 
-    pub(super) fn get_rest_apis(&mut self, params: Params) -> Outcome<Value> {
-        let mut apis: Vec<&RestApi> = self.account.apis.values().map(|api| &**api).collect();
-        apis.sort_by_key(|api| api.created_date);
-        page(params, apis.into_iter().map(|api| (api.id.as_str(), api)), shown_api)
-    }
+pub(super) fn get_rest_apis(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut apis: Vec<&RestApi> = control.account.apis.values().map(|api| &**api).collect();
+    apis.sort_by_key(|api| api.created_date);
+    page(params, apis.into_iter().map(|api| (api.id.as_str(), api)), shown_api)
+}
 
-    pub(super) fn update_rest_api(&mut self, params: Params) -> Outcome<Value> {
-        let mut api = self.api(params)?.clone();
-        for patch in params.patches()? {
-            change(&mut api, &patch)?;
-        }
-        let answer = shown_with_tags(&api);
-        self.keep(api);
-        Ok(answer)
+pub(super) fn update_rest_api(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut api = control.api(params)?.clone();
+    for patch in params.patches()? {
+        change(&mut api, &patch)?;
     }
+    let answer = shown_with_tags(&api);
+    control.keep(api);
+    Ok(answer)
+}
 
-    pub(super) fn delete_rest_api(&mut self, params: Params) -> Outcome<Value> {
-        let id = self.api(params)?.id.clone();
-        if self.account.plans.values().any(|plan| plan.api_stages.iter().any(|stage| stage.api_id == id)) {
-            return Err(Fault::bad(
-                "Cannot delete a REST API whose stages are part of usage plans: remove them from the plans first",
-            ));
-        }
-        self.account.apis.remove(&id);
-        let stages: Vec<_> = self.account.stages.keys().filter(|(api, _)| *api == id).cloned().collect();
-        for key in stages {
-            self.account.stages.remove(&key);
-            self.changed.insert(Row::Stage(key.0, key.1));
-        }
-        let deployments: Vec<_> = self.account.deployments.keys().filter(|(api, _)| *api == id).cloned().collect();
-        for key in deployments {
-            self.account.deployments.remove(&key);
-            self.changed.insert(Row::Deployment(key.0, key.1));
-        }
-        self.changed.insert(Row::Api(id));
-        Ok(json!({}))
+pub(super) fn delete_rest_api(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let id = control.api(params)?.id.clone();
+    if control.account.plans.values().any(|plan| plan.api_stages.iter().any(|stage| stage.api_id == id)) {
+        return Err(Fault::bad(
+            "Cannot delete a REST API whose stages are part of usage plans: remove them from the plans first",
+        ));
     }
+    control.account.apis.remove(&id);
+    let stages: Vec<_> = control.account.stages.keys().filter(|(api, _)| *api == id).cloned().collect();
+    for key in stages {
+        control.account.stages.remove(&key);
+        control.changed.insert(Row::Stage(key.0, key.1));
+    }
+    let deployments: Vec<_> = control.account.deployments.keys().filter(|(api, _)| *api == id).cloned().collect();
+    for key in deployments {
+        control.account.deployments.remove(&key);
+        control.changed.insert(Row::Deployment(key.0, key.1));
+    }
+    control.changed.insert(Row::Api(id));
+    Ok(json!({}))
 }
 
 /// Refuse a resource policy that cannot be used, or not whole.

@@ -62,88 +62,86 @@ pub(super) fn check_authorizer(authorizer: &Authorizer) -> Outcome<()> {
     Ok(())
 }
 
-impl Control<'_> {
-    fn authorizer(&self, params: Params) -> Outcome<(&RestApi, &Authorizer)> {
-        let api = self.account.apis.get(params.named("restApiId")?).ok_or_else(no_authorizer)?;
-        Ok((api, api.authorizers.get(params.named("authorizerId")?).ok_or_else(no_authorizer)?))
-    }
+fn authorizer<'a>(control: &'a Control<'_>, params: Params) -> Outcome<(&'a RestApi, &'a Authorizer)> {
+    let api = control.account.apis.get(params.named("restApiId")?).ok_or_else(no_authorizer)?;
+    Ok((api, api.authorizers.get(params.named("authorizerId")?).ok_or_else(no_authorizer)?))
+}
 
-    pub(super) fn create_authorizer(&mut self, params: Params) -> Outcome<Value> {
-        // What AWS answers where there is no such API.
-        let busy = "Unable to complete operation due to concurrent modification. Please try again later.";
-        let api = self.account.apis.get(params.named("restApiId")?).ok_or_else(|| Fault::conflict(busy))?;
-        let mut api = RestApi::clone(api);
-        let kind = params.named("type")?.to_owned();
-        let auth_type = if kind == "COGNITO_USER_POOLS" { "cognito_user_pools" } else { "custom" };
-        let authorizer = Authorizer {
-            id: self.id(6),
-            name: params.named("name")?.to_owned(),
-            provider_arns: params.list("providerARNs")?,
-            auth_type: params.filled("authType")?.or_else(|| Some(auth_type.to_owned())),
-            authorizer_uri: params.filled("authorizerUri")?,
-            authorizer_credentials: params.filled("authorizerCredentials")?,
-            identity_source: params.filled("identitySource")?,
-            identity_validation_expression: params.filled("identityValidationExpression")?,
-            authorizer_result_ttl_in_seconds: ttl(params.number("authorizerResultTtlInSeconds")?)?,
-            kind,
-        };
-        check_authorizer(&authorizer)?;
-        if api.authorizers.values().any(|known| known.name == authorizer.name) {
+pub(super) fn create_authorizer(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    // What AWS answers where there is no such API.
+    let busy = "Unable to complete operation due to concurrent modification. Please try again later.";
+    let api = control.account.apis.get(params.named("restApiId")?).ok_or_else(|| Fault::conflict(busy))?;
+    let mut api = RestApi::clone(api);
+    let kind = params.named("type")?.to_owned();
+    let auth_type = if kind == "COGNITO_USER_POOLS" { "cognito_user_pools" } else { "custom" };
+    let authorizer = Authorizer {
+        id: control.id(6),
+        name: params.named("name")?.to_owned(),
+        provider_arns: params.list("providerARNs")?,
+        auth_type: params.filled("authType")?.or_else(|| Some(auth_type.to_owned())),
+        authorizer_uri: params.filled("authorizerUri")?,
+        authorizer_credentials: params.filled("authorizerCredentials")?,
+        identity_source: params.filled("identitySource")?,
+        identity_validation_expression: params.filled("identityValidationExpression")?,
+        authorizer_result_ttl_in_seconds: ttl(params.number("authorizerResultTtlInSeconds")?)?,
+        kind,
+    };
+    check_authorizer(&authorizer)?;
+    if api.authorizers.values().any(|known| known.name == authorizer.name) {
+        return Err(Fault::conflict(format!(
+            "Authorizer name must be unique. Authorizer {} already exists in this RestApi.",
+            authorizer.name
+        )));
+    }
+    if api.authorizers.len() >= AUTHORIZERS_MAX {
+        return Err(Fault::limit(format!(
+            "Maximum number of Authorizers for this API has been reached: {AUTHORIZERS_MAX}"
+        )));
+    }
+    let answer = shown(&authorizer);
+    api.authorizers.insert(authorizer.id.clone(), authorizer);
+    control.keep(api);
+    Ok(answer)
+}
+
+pub(super) fn get_authorizer(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    Ok(shown(authorizer(control, params)?.1))
+}
+
+pub(super) fn get_authorizers(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let api = control.api(params)?;
+    let mut list: Vec<&Authorizer> = api.authorizers.values().collect();
+    list.sort_by(|one, other| one.name.cmp(&other.name));
+    page(params, list.into_iter().map(|one| (one.id.as_str(), one)), shown)
+}
+
+pub(super) fn update_authorizer(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (api, authorizer) = authorizer(control, params)?;
+    let (mut api, mut authorizer) = (api.clone(), authorizer.clone());
+    for patch in params.patches()? {
+        change(&mut authorizer, &patch)?;
+    }
+    check_authorizer(&authorizer)?;
+    let answer = shown(&authorizer);
+    api.authorizers.insert(authorizer.id.clone(), authorizer);
+    control.keep(api);
+    Ok(answer)
+}
+
+pub(super) fn delete_authorizer(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (api, authorizer) = authorizer(control, params)?;
+    let (mut api, id, name) = (api.clone(), authorizer.id.clone(), authorizer.name.clone());
+    for resource in api.resources.values() {
+        if resource.methods.values().any(|method| method.authorizer_id.as_ref() == Some(&id)) {
             return Err(Fault::conflict(format!(
-                "Authorizer name must be unique. Authorizer {} already exists in this RestApi.",
-                authorizer.name
+                "Cannot delete authorizer '{name}', is referenced in a method of resource {}",
+                resource.path
             )));
         }
-        if api.authorizers.len() >= AUTHORIZERS_MAX {
-            return Err(Fault::limit(format!(
-                "Maximum number of Authorizers for this API has been reached: {AUTHORIZERS_MAX}"
-            )));
-        }
-        let answer = shown(&authorizer);
-        api.authorizers.insert(authorizer.id.clone(), authorizer);
-        self.keep(api);
-        Ok(answer)
     }
-
-    pub(super) fn get_authorizer(&mut self, params: Params) -> Outcome<Value> {
-        Ok(shown(self.authorizer(params)?.1))
-    }
-
-    pub(super) fn get_authorizers(&mut self, params: Params) -> Outcome<Value> {
-        let api = self.api(params)?;
-        let mut list: Vec<&Authorizer> = api.authorizers.values().collect();
-        list.sort_by(|one, other| one.name.cmp(&other.name));
-        page(params, list.into_iter().map(|one| (one.id.as_str(), one)), shown)
-    }
-
-    pub(super) fn update_authorizer(&mut self, params: Params) -> Outcome<Value> {
-        let (api, authorizer) = self.authorizer(params)?;
-        let (mut api, mut authorizer) = (api.clone(), authorizer.clone());
-        for patch in params.patches()? {
-            change(&mut authorizer, &patch)?;
-        }
-        check_authorizer(&authorizer)?;
-        let answer = shown(&authorizer);
-        api.authorizers.insert(authorizer.id.clone(), authorizer);
-        self.keep(api);
-        Ok(answer)
-    }
-
-    pub(super) fn delete_authorizer(&mut self, params: Params) -> Outcome<Value> {
-        let (api, authorizer) = self.authorizer(params)?;
-        let (mut api, id, name) = (api.clone(), authorizer.id.clone(), authorizer.name.clone());
-        for resource in api.resources.values() {
-            if resource.methods.values().any(|method| method.authorizer_id.as_ref() == Some(&id)) {
-                return Err(Fault::conflict(format!(
-                    "Cannot delete authorizer '{name}', is referenced in a method of resource {}",
-                    resource.path
-                )));
-            }
-        }
-        api.authorizers.remove(&id);
-        self.keep(api);
-        Ok(json!({}))
-    }
+    api.authorizers.remove(&id);
+    control.keep(api);
+    Ok(json!({}))
 }
 
 fn change(authorizer: &mut Authorizer, patch: &Patch) -> Outcome<()> {

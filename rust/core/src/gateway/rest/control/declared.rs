@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{json, Map, Value};
 
-use crate::gateway::rest::control::deployments::check_complete;
+use crate::gateway::rest::control::deployments::{self, check_complete};
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::integrations::integration_of;
 use crate::gateway::rest::control::methods::method_of;
@@ -63,7 +63,7 @@ pub(super) fn declare_methods(control: &mut Control, params: Params) -> Outcome<
     }
     let Some(stage) = stage else { return Ok(json!({"removed": removed})) };
     let named = Map::from_iter([("stageName".to_owned(), json!(stage))]);
-    Ok(json!({"deploymentId": control.deploy(api, Params(&named))?.id, "removed": removed}))
+    Ok(json!({"deploymentId": deployments::deploy(control, api, Params(&named))?.id, "removed": removed}))
 }
 
 /// Put a method where it belongs. One that serves the same stays as it is, with what calls have made of the rest.

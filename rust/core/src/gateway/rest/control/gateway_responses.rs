@@ -53,59 +53,57 @@ pub(super) fn check_gateway_response(response: &GatewayResponse) -> Outcome<()> 
     response.response_templates.keys().try_for_each(|kind| check_media_type(kind))
 }
 
-impl Control<'_> {
-    pub(super) fn put_gateway_response(&mut self, params: Params) -> Outcome<Value> {
-        let mut api = self.api(params)?.clone();
-        let kind = params.named("responseType")?;
-        let response = GatewayResponse {
-            response_type: kind.to_owned(),
-            status_code: params.filled("statusCode")?.or_else(|| status_of(kind).map(str::to_owned)),
-            response_parameters: params.texts("responseParameters")?,
-            response_templates: params.texts("responseTemplates")?,
-            default_response: false,
-        };
-        check_gateway_response(&response)?;
-        let answer = shown(&response);
-        api.gateway_responses.insert(kind.to_owned(), response);
-        self.keep(api);
-        Ok(answer)
-    }
+pub(super) fn put_gateway_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut api = control.api(params)?.clone();
+    let kind = params.named("responseType")?;
+    let response = GatewayResponse {
+        response_type: kind.to_owned(),
+        status_code: params.filled("statusCode")?.or_else(|| status_of(kind).map(str::to_owned)),
+        response_parameters: params.texts("responseParameters")?,
+        response_templates: params.texts("responseTemplates")?,
+        default_response: false,
+    };
+    check_gateway_response(&response)?;
+    let answer = shown(&response);
+    api.gateway_responses.insert(kind.to_owned(), response);
+    control.keep(api);
+    Ok(answer)
+}
 
-    pub(super) fn get_gateway_response(&mut self, params: Params) -> Outcome<Value> {
-        Ok(shown(&gateway_response(self.api(params)?, params.named("responseType")?)))
-    }
+pub(super) fn get_gateway_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    Ok(shown(&gateway_response(control.api(params)?, params.named("responseType")?)))
+}
 
-    pub(super) fn get_gateway_responses(&mut self, params: Params) -> Outcome<Value> {
-        let api = self.api(params)?;
-        let mut kinds = RESPONSE_TYPES.to_vec();
-        kinds.sort_unstable();
-        let items: Vec<Value> = kinds.iter().map(|kind| shown(&gateway_response(api, kind))).collect();
-        Ok(json!({"items": items}))
-    }
+pub(super) fn get_gateway_responses(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let api = control.api(params)?;
+    let mut kinds = RESPONSE_TYPES.to_vec();
+    kinds.sort_unstable();
+    let items: Vec<Value> = kinds.iter().map(|kind| shown(&gateway_response(api, kind))).collect();
+    Ok(json!({"items": items}))
+}
 
-    pub(super) fn update_gateway_response(&mut self, params: Params) -> Outcome<Value> {
-        let mut api = self.api(params)?.clone();
-        let kind = params.named("responseType")?;
-        let mut response = gateway_response(&api, kind);
-        for patch in params.patches()? {
-            change(&mut response, &patch)?;
-        }
-        response.default_response = false;
-        check_gateway_response(&response)?;
-        let answer = shown(&response);
-        api.gateway_responses.insert(kind.to_owned(), response);
-        self.keep(api);
-        Ok(answer)
+pub(super) fn update_gateway_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut api = control.api(params)?.clone();
+    let kind = params.named("responseType")?;
+    let mut response = gateway_response(&api, kind);
+    for patch in params.patches()? {
+        change(&mut response, &patch)?;
     }
+    response.default_response = false;
+    check_gateway_response(&response)?;
+    let answer = shown(&response);
+    api.gateway_responses.insert(kind.to_owned(), response);
+    control.keep(api);
+    Ok(answer)
+}
 
-    pub(super) fn delete_gateway_response(&mut self, params: Params) -> Outcome<Value> {
-        let mut api = self.api(params)?.clone();
-        if api.gateway_responses.remove(params.named("responseType")?).is_none() {
-            return Err(Fault::missing("Gateway response type not defined on api"));
-        }
-        self.keep(api);
-        Ok(json!({}))
+pub(super) fn delete_gateway_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut api = control.api(params)?.clone();
+    if api.gateway_responses.remove(params.named("responseType")?).is_none() {
+        return Err(Fault::missing("Gateway response type not defined on api"));
     }
+    control.keep(api);
+    Ok(json!({}))
 }
 
 fn change(response: &mut GatewayResponse, patch: &Patch) -> Outcome<()> {

@@ -3,7 +3,7 @@
 use serde_json::{json, Value};
 
 use crate::gateway::rest::control::fault::{Fault, Outcome};
-use crate::gateway::rest::control::methods::no_method;
+use crate::gateway::rest::control::methods::{self, no_method};
 use crate::gateway::rest::control::params::{check_media_type, Params, Patch};
 use crate::gateway::rest::control::Control;
 use crate::gateway::rest::model::{
@@ -228,99 +228,97 @@ pub(super) fn check_integration_response(method: &Method, response: &Integration
     check_response_mappings(method, response)
 }
 
-impl Control<'_> {
-    pub(super) fn put_integration(&mut self, params: Params) -> Outcome<Value> {
-        self.change_method(params, |_, resource, method| {
-            let integration = integration_of(resource, method, params)?;
-            let answer = shown(&integration);
-            method.integration = Some(integration);
-            Ok(answer)
-        })
-    }
+pub(super) fn put_integration(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    methods::change_method(control, params, |_, resource, method| {
+        let integration = integration_of(resource, method, params)?;
+        let answer = shown(&integration);
+        method.integration = Some(integration);
+        Ok(answer)
+    })
+}
 
-    pub(super) fn get_integration(&mut self, params: Params) -> Outcome<Value> {
-        let (_, resource) = self.resource(params)?;
-        let method = resource.methods.get(params.named("httpMethod")?).ok_or_else(no_method)?;
-        method.integration.as_ref().map(shown).ok_or_else(no_integration)
-    }
+pub(super) fn get_integration(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (_, resource) = control.resource(params)?;
+    let method = resource.methods.get(params.named("httpMethod")?).ok_or_else(no_method)?;
+    method.integration.as_ref().map(shown).ok_or_else(no_integration)
+}
 
-    pub(super) fn update_integration(&mut self, params: Params) -> Outcome<Value> {
-        let patches = params.patches()?;
-        self.change_method(params, |_, _, method| {
-            let mut integration = method.integration.clone().ok_or_else(no_integration)?;
-            for patch in &patches {
-                change(&mut integration, patch)?;
-            }
-            check_integration(method, &mut integration)?;
-            let answer = shown(&integration);
-            method.integration = Some(integration);
-            Ok(answer)
-        })
-    }
+pub(super) fn update_integration(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let patches = params.patches()?;
+    methods::change_method(control, params, |_, _, method| {
+        let mut integration = method.integration.clone().ok_or_else(no_integration)?;
+        for patch in &patches {
+            change(&mut integration, patch)?;
+        }
+        check_integration(method, &mut integration)?;
+        let answer = shown(&integration);
+        method.integration = Some(integration);
+        Ok(answer)
+    })
+}
 
-    pub(super) fn delete_integration(&mut self, params: Params) -> Outcome<Value> {
-        self.change_method(params, |_, _, method| {
-            method.integration.take().map(|_| json!({})).ok_or_else(no_integration)
-        })
-    }
+pub(super) fn delete_integration(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    methods::change_method(control, params, |_, _, method| {
+        method.integration.take().map(|_| json!({})).ok_or_else(no_integration)
+    })
+}
 
-    pub(super) fn put_integration_response(&mut self, params: Params) -> Outcome<Value> {
-        let response = IntegrationResponse {
-            status_code: params.named("statusCode")?.to_owned(),
-            selection_pattern: params.text("selectionPattern")?.map(str::to_owned),
-            response_parameters: params.texts("responseParameters")?,
-            response_templates: params.templates("responseTemplates")?,
-            content_handling: handling_of(params.named("contentHandling")?)?,
-        };
-        self.change_method(params, |_, _, method| {
-            if method.integration.is_none() {
-                return Err(no_integration());
-            }
-            check_integration_response(method, &response)?;
-            let answer = shown(&response);
-            if let Some(integration) = &mut method.integration {
-                integration.integration_responses.insert(response.status_code.clone(), response);
-            }
-            Ok(answer)
-        })
-    }
-
-    pub(super) fn get_integration_response(&mut self, params: Params) -> Outcome<Value> {
-        let (_, resource) = self.resource(params)?;
-        let method = resource.methods.get(params.named("httpMethod")?).ok_or_else(no_method)?;
-        let integration = method.integration.as_ref().ok_or_else(no_integration)?;
-        integration.integration_responses.get(params.named("statusCode")?).map(shown).ok_or_else(no_status)
-    }
-
-    pub(super) fn update_integration_response(&mut self, params: Params) -> Outcome<Value> {
-        let (status, patches) = (params.named("statusCode")?, params.patches()?);
-        self.change_method(params, |_, _, method| {
-            let integration = method.integration.as_ref().ok_or_else(no_integration)?;
-            let mut response = integration.integration_responses.get(status).cloned().ok_or_else(no_status)?;
-            for patch in &patches {
-                change_response(&mut response, patch)?;
-            }
-            check_integration_response(method, &response)?;
-            let answer = shown(&response);
-            if let Some(integration) = &mut method.integration {
-                integration.integration_responses.insert(status.to_owned(), response);
-            }
-            Ok(answer)
-        })
-    }
-
-    pub(super) fn delete_integration_response(&mut self, params: Params) -> Outcome<Value> {
-        let status = params.named("statusCode")?;
-        // AWS speaks of the integration here even where there is no such method.
-        let (_, resource) = self.resource(params)?;
-        if !resource.methods.contains_key(params.named("httpMethod")?) {
+pub(super) fn put_integration_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let response = IntegrationResponse {
+        status_code: params.named("statusCode")?.to_owned(),
+        selection_pattern: params.text("selectionPattern")?.map(str::to_owned),
+        response_parameters: params.texts("responseParameters")?,
+        response_templates: params.templates("responseTemplates")?,
+        content_handling: handling_of(params.named("contentHandling")?)?,
+    };
+    methods::change_method(control, params, |_, _, method| {
+        if method.integration.is_none() {
             return Err(no_integration());
         }
-        self.change_method(params, |_, _, method| {
-            let integration = method.integration.as_mut().ok_or_else(no_integration)?;
-            integration.integration_responses.remove(status).map(|_| json!({})).ok_or_else(no_status)
-        })
+        check_integration_response(method, &response)?;
+        let answer = shown(&response);
+        if let Some(integration) = &mut method.integration {
+            integration.integration_responses.insert(response.status_code.clone(), response);
+        }
+        Ok(answer)
+    })
+}
+
+pub(super) fn get_integration_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (_, resource) = control.resource(params)?;
+    let method = resource.methods.get(params.named("httpMethod")?).ok_or_else(no_method)?;
+    let integration = method.integration.as_ref().ok_or_else(no_integration)?;
+    integration.integration_responses.get(params.named("statusCode")?).map(shown).ok_or_else(no_status)
+}
+
+pub(super) fn update_integration_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (status, patches) = (params.named("statusCode")?, params.patches()?);
+    methods::change_method(control, params, |_, _, method| {
+        let integration = method.integration.as_ref().ok_or_else(no_integration)?;
+        let mut response = integration.integration_responses.get(status).cloned().ok_or_else(no_status)?;
+        for patch in &patches {
+            change_response(&mut response, patch)?;
+        }
+        check_integration_response(method, &response)?;
+        let answer = shown(&response);
+        if let Some(integration) = &mut method.integration {
+            integration.integration_responses.insert(status.to_owned(), response);
+        }
+        Ok(answer)
+    })
+}
+
+pub(super) fn delete_integration_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let status = params.named("statusCode")?;
+    // AWS speaks of the integration here even where there is no such method.
+    let (_, resource) = control.resource(params)?;
+    if !resource.methods.contains_key(params.named("httpMethod")?) {
+        return Err(no_integration());
     }
+    methods::change_method(control, params, |_, _, method| {
+        let integration = method.integration.as_mut().ok_or_else(no_integration)?;
+        integration.integration_responses.remove(status).map(|_| json!({})).ok_or_else(no_status)
+    })
 }
 
 /// A timeout; one that no `u32` holds is one that is out of range.

@@ -132,118 +132,116 @@ pub(super) fn check_response(api: &RestApi, response: &MethodResponse) -> Outcom
     check_models(api, &response.response_models)
 }
 
-impl Control<'_> {
-    fn method(&self, params: Params) -> Outcome<(&RestApi, &str, &Method)> {
-        let (api, resource) = self.resource(params)?;
-        let method = resource.methods.get(params.named("httpMethod")?).ok_or_else(no_method)?;
-        Ok((api, &resource.id, method))
-    }
+fn method<'a>(control: &'a Control<'_>, params: Params) -> Outcome<(&'a RestApi, &'a str, &'a Method)> {
+    let (api, resource) = control.resource(params)?;
+    let method = resource.methods.get(params.named("httpMethod")?).ok_or_else(no_method)?;
+    Ok((api, &resource.id, method))
+}
 
-    /// Change a method by what `change` does to it.
-    pub(super) fn change_method<T>(
-        &mut self,
-        params: Params,
-        change: impl FnOnce(&RestApi, &str, &mut Method) -> Outcome<T>,
-    ) -> Outcome<T> {
-        let (api, resource, method) = self.method(params)?;
-        let (mut api, resource, mut method) = (api.clone(), resource.to_owned(), method.clone());
-        let answer = change(&api, &resource, &mut method)?;
-        if let Some(resource) = api.resources.get_mut(&resource) {
-            resource.methods.insert(method.http_method.clone(), method);
+/// Change a method by what `change` does to it.
+pub(super) fn change_method<T>(
+    control: &mut Control<'_>,
+    params: Params,
+    change: impl FnOnce(&RestApi, &str, &mut Method) -> Outcome<T>,
+) -> Outcome<T> {
+    let (api, resource, method) = method(control, params)?;
+    let (mut api, resource, mut method) = (api.clone(), resource.to_owned(), method.clone());
+    let answer = change(&api, &resource, &mut method)?;
+    if let Some(resource) = api.resources.get_mut(&resource) {
+        resource.methods.insert(method.http_method.clone(), method);
+    }
+    control.keep(api);
+    Ok(answer)
+}
+
+pub(super) fn put_method(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (api, resource) = control.resource(params)?;
+    let verb = params.named("httpMethod")?;
+    let method = method_of(api, params)?;
+    if resource.methods.contains_key(verb) {
+        return Err(Fault::conflict("Method already exists for this resource"));
+    }
+    let (mut api, id, answer) = (api.clone(), resource.id.clone(), shown(&method));
+    if let Some(resource) = api.resources.get_mut(&id) {
+        resource.methods.insert(verb.to_owned(), method);
+        // It is the caller's now, whatever the program declared there.
+        api.declared_methods.remove(&(resource.path.clone(), verb.to_owned()));
+    }
+    control.keep(api);
+    Ok(answer)
+}
+
+pub(super) fn get_method(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    Ok(shown(method(control, params)?.2))
+}
+
+pub(super) fn update_method(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let patches = params.patches()?;
+    change_method(control, params, |api, _, method| {
+        for patch in &patches {
+            change(method, patch)?;
         }
-        self.keep(api);
+        check_method(api, method)?;
+        Ok(shown(method))
+    })
+}
+
+pub(super) fn delete_method(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (api, resource, method) = method(control, params)?;
+    let (mut api, resource, verb) = (api.clone(), resource.to_owned(), method.http_method.clone());
+    if let Some(resource) = api.resources.get_mut(&resource) {
+        resource.methods.remove(&verb);
+        api.declared_methods.remove(&(resource.path.clone(), verb));
+    }
+    control.keep(api);
+    Ok(json!({}))
+}
+
+pub(super) fn put_method_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let response = MethodResponse {
+        status_code: params.named("statusCode")?.to_owned(),
+        response_parameters: params.flags("responseParameters")?,
+        response_models: params.texts("responseModels")?,
+    };
+    change_method(control, params, |api, _, method| {
+        if method.method_responses.contains_key(&response.status_code) {
+            return Err(Fault::conflict("Response already exists for this resource"));
+        }
+        check_response(api, &response)?;
+        let answer = shown(&response);
+        method.method_responses.insert(response.status_code.clone(), response);
         Ok(answer)
-    }
+    })
+}
 
-    pub(super) fn put_method(&mut self, params: Params) -> Outcome<Value> {
-        let (api, resource) = self.resource(params)?;
-        let verb = params.named("httpMethod")?;
-        let method = method_of(api, params)?;
-        if resource.methods.contains_key(verb) {
-            return Err(Fault::conflict("Method already exists for this resource"));
-        }
-        let (mut api, id, answer) = (api.clone(), resource.id.clone(), shown(&method));
-        if let Some(resource) = api.resources.get_mut(&id) {
-            resource.methods.insert(verb.to_owned(), method);
-            // It is the caller's now, whatever the program declared there.
-            api.declared_methods.remove(&(resource.path.clone(), verb.to_owned()));
-        }
-        self.keep(api);
-        Ok(answer)
-    }
+pub(super) fn get_method_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (_, _, method) = method(control, params)?;
+    method.method_responses.get(params.named("statusCode")?).map(shown).ok_or_else(no_status)
+}
 
-    pub(super) fn get_method(&mut self, params: Params) -> Outcome<Value> {
-        Ok(shown(self.method(params)?.2))
-    }
-
-    pub(super) fn update_method(&mut self, params: Params) -> Outcome<Value> {
-        let patches = params.patches()?;
-        self.change_method(params, |api, _, method| {
-            for patch in &patches {
-                change(method, patch)?;
+pub(super) fn update_method_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (status, patches) = (params.named("statusCode")?, params.patches()?);
+    change_method(control, params, |api, _, method| {
+        let response = method.method_responses.get_mut(status).ok_or_else(no_status)?;
+        for patch in &patches {
+            if let Some(name) = patch.below("/responseParameters/") {
+                change_flag(&mut response.response_parameters, patch, name)?;
+            } else if let Some(kind) = patch.below("/responseModels/") {
+                change_model(&mut response.response_models, patch, kind)?;
+            } else {
+                return Err(patch.no_such_path());
             }
-            check_method(api, method)?;
-            Ok(shown(method))
-        })
-    }
-
-    pub(super) fn delete_method(&mut self, params: Params) -> Outcome<Value> {
-        let (api, resource, method) = self.method(params)?;
-        let (mut api, resource, verb) = (api.clone(), resource.to_owned(), method.http_method.clone());
-        if let Some(resource) = api.resources.get_mut(&resource) {
-            resource.methods.remove(&verb);
-            api.declared_methods.remove(&(resource.path.clone(), verb));
         }
-        self.keep(api);
-        Ok(json!({}))
-    }
+        check_response(api, response)?;
+        Ok(shown(response))
+    })
+}
 
-    pub(super) fn put_method_response(&mut self, params: Params) -> Outcome<Value> {
-        let response = MethodResponse {
-            status_code: params.named("statusCode")?.to_owned(),
-            response_parameters: params.flags("responseParameters")?,
-            response_models: params.texts("responseModels")?,
-        };
-        self.change_method(params, |api, _, method| {
-            if method.method_responses.contains_key(&response.status_code) {
-                return Err(Fault::conflict("Response already exists for this resource"));
-            }
-            check_response(api, &response)?;
-            let answer = shown(&response);
-            method.method_responses.insert(response.status_code.clone(), response);
-            Ok(answer)
-        })
-    }
-
-    pub(super) fn get_method_response(&mut self, params: Params) -> Outcome<Value> {
-        let (_, _, method) = self.method(params)?;
-        method.method_responses.get(params.named("statusCode")?).map(shown).ok_or_else(no_status)
-    }
-
-    pub(super) fn update_method_response(&mut self, params: Params) -> Outcome<Value> {
-        let (status, patches) = (params.named("statusCode")?, params.patches()?);
-        self.change_method(params, |api, _, method| {
-            let response = method.method_responses.get_mut(status).ok_or_else(no_status)?;
-            for patch in &patches {
-                if let Some(name) = patch.below("/responseParameters/") {
-                    change_flag(&mut response.response_parameters, patch, name)?;
-                } else if let Some(kind) = patch.below("/responseModels/") {
-                    change_model(&mut response.response_models, patch, kind)?;
-                } else {
-                    return Err(patch.no_such_path());
-                }
-            }
-            check_response(api, response)?;
-            Ok(shown(response))
-        })
-    }
-
-    pub(super) fn delete_method_response(&mut self, params: Params) -> Outcome<Value> {
-        let status = params.named("statusCode")?;
-        self.change_method(params, |_, _, method| {
-            method.method_responses.remove(status).map(|_| json!({})).ok_or_else(no_status)
-        })
-    }
+pub(super) fn delete_method_response(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let status = params.named("statusCode")?;
+    change_method(control, params, |_, _, method| {
+        method.method_responses.remove(status).map(|_| json!({})).ok_or_else(no_status)
+    })
 }
 
 fn change_flag(flags: &mut BTreeMap<String, bool>, patch: &Patch, name: String) -> Outcome<()> {

@@ -156,7 +156,7 @@ pub fn call(
     let body = if operation == DECLARE {
         declared::declare_methods(&mut control, Params(members))?
     } else {
-        control.carry_out(operation, Params(members))?
+        carry_out(&mut control, operation, Params(members))?
     };
     Ok((Answer { status: status_of(operation), body }, control.changed))
 }
@@ -179,123 +179,121 @@ fn status_of(operation: &str) -> u16 {
 }
 
 macro_rules! operations {
-    ($($name:literal $method:ident;)*) => {
+    ($($name:literal $function:path;)*) => {
         /// The names of the calls that are carried out.
         pub const OPERATIONS: &[&str] = &[$($name),*];
 
-        impl Control<'_> {
-            fn carry_out(&mut self, operation: &str, params: Params) -> Outcome<Value> {
-                match operation {
-                    $($name => self.$method(params),)*
-                    _ => Err(Fault::unsupported(operation)),
-                }
+        fn carry_out(control: &mut Control<'_>, operation: &str, params: Params) -> Outcome<Value> {
+            match operation {
+                $($name => $function(control, params),)*
+                _ => Err(Fault::unsupported(operation)),
             }
         }
     };
 }
 
 operations! {
-    "CreateRestApi" create_rest_api;
-    "GetRestApi" get_rest_api;
-    "GetRestApis" get_rest_apis;
-    "UpdateRestApi" update_rest_api;
-    "DeleteRestApi" delete_rest_api;
-    "ImportRestApi" import_rest_api;
-    "PutRestApi" put_rest_api;
-    "GetExport" get_export;
-    "CreateResource" create_resource;
-    "GetResource" get_resource;
-    "GetResources" get_resources;
-    "UpdateResource" update_resource;
-    "DeleteResource" delete_resource;
-    "PutMethod" put_method;
-    "GetMethod" get_method;
-    "UpdateMethod" update_method;
-    "DeleteMethod" delete_method;
-    "PutMethodResponse" put_method_response;
-    "GetMethodResponse" get_method_response;
-    "UpdateMethodResponse" update_method_response;
-    "DeleteMethodResponse" delete_method_response;
-    "PutIntegration" put_integration;
-    "GetIntegration" get_integration;
-    "UpdateIntegration" update_integration;
-    "DeleteIntegration" delete_integration;
-    "PutIntegrationResponse" put_integration_response;
-    "GetIntegrationResponse" get_integration_response;
-    "UpdateIntegrationResponse" update_integration_response;
-    "DeleteIntegrationResponse" delete_integration_response;
-    "CreateModel" create_model;
-    "GetModel" get_model;
-    "GetModels" get_models;
-    "UpdateModel" update_model;
-    "DeleteModel" delete_model;
-    "CreateRequestValidator" create_request_validator;
-    "GetRequestValidator" get_request_validator;
-    "GetRequestValidators" get_request_validators;
-    "UpdateRequestValidator" update_request_validator;
-    "DeleteRequestValidator" delete_request_validator;
-    "PutGatewayResponse" put_gateway_response;
-    "GetGatewayResponse" get_gateway_response;
-    "GetGatewayResponses" get_gateway_responses;
-    "UpdateGatewayResponse" update_gateway_response;
-    "DeleteGatewayResponse" delete_gateway_response;
-    "CreateAuthorizer" create_authorizer;
-    "GetAuthorizer" get_authorizer;
-    "GetAuthorizers" get_authorizers;
-    "UpdateAuthorizer" update_authorizer;
-    "DeleteAuthorizer" delete_authorizer;
-    "CreateDeployment" create_deployment;
-    "GetDeployment" get_deployment;
-    "GetDeployments" get_deployments;
-    "UpdateDeployment" update_deployment;
-    "DeleteDeployment" delete_deployment;
-    "CreateStage" create_stage;
-    "GetStage" get_stage;
-    "GetStages" get_stages;
-    "UpdateStage" update_stage;
-    "DeleteStage" delete_stage;
-    "FlushStageCache" flush_stage_cache;
-    "FlushStageAuthorizersCache" flush_stage_authorizers_cache;
-    "CreateApiKey" create_api_key;
-    "GetApiKey" get_api_key;
-    "GetApiKeys" get_api_keys;
-    "UpdateApiKey" update_api_key;
-    "DeleteApiKey" delete_api_key;
-    "ImportApiKeys" import_api_keys;
-    "CreateUsagePlan" create_usage_plan;
-    "GetUsagePlan" get_usage_plan;
-    "GetUsagePlans" get_usage_plans;
-    "UpdateUsagePlan" update_usage_plan;
-    "GetUsage" get_usage;
-    "UpdateUsage" update_usage;
-    "DeleteUsagePlan" delete_usage_plan;
-    "CreateUsagePlanKey" create_usage_plan_key;
-    "GetUsagePlanKey" get_usage_plan_key;
-    "GetUsagePlanKeys" get_usage_plan_keys;
-    "DeleteUsagePlanKey" delete_usage_plan_key;
-    "GenerateClientCertificate" generate_client_certificate;
-    "GetClientCertificate" get_client_certificate;
-    "GetClientCertificates" get_client_certificates;
-    "UpdateClientCertificate" update_client_certificate;
-    "DeleteClientCertificate" delete_client_certificate;
-    "CreateDocumentationPart" create_documentation_part;
-    "GetDocumentationPart" get_documentation_part;
-    "GetDocumentationParts" get_documentation_parts;
-    "UpdateDocumentationPart" update_documentation_part;
-    "DeleteDocumentationPart" delete_documentation_part;
-    "ImportDocumentationParts" import_documentation_parts;
-    "CreateDocumentationVersion" create_documentation_version;
-    "GetDocumentationVersion" get_documentation_version;
-    "GetDocumentationVersions" get_documentation_versions;
-    "DeleteDocumentationVersion" delete_documentation_version;
-    "GetTags" get_tags;
-    "TagResource" tag_resource;
-    "UntagResource" untag_resource;
-    "GetAccount" get_account;
-    "GetVpcLink" no_vpc_link;
-    "UpdateVpcLink" no_vpc_link;
-    "DeleteVpcLink" no_vpc_link;
-    "GetVpcLinks" get_vpc_links;
+    "CreateRestApi" apis::create_rest_api;
+    "GetRestApi" apis::get_rest_api;
+    "GetRestApis" apis::get_rest_apis;
+    "UpdateRestApi" apis::update_rest_api;
+    "DeleteRestApi" apis::delete_rest_api;
+    "ImportRestApi" openapi::import::import_rest_api;
+    "PutRestApi" openapi::import::put_rest_api;
+    "GetExport" openapi::export::get_export;
+    "CreateResource" resources::create_resource;
+    "GetResource" resources::get_resource;
+    "GetResources" resources::get_resources;
+    "UpdateResource" resources::update_resource;
+    "DeleteResource" resources::delete_resource;
+    "PutMethod" methods::put_method;
+    "GetMethod" methods::get_method;
+    "UpdateMethod" methods::update_method;
+    "DeleteMethod" methods::delete_method;
+    "PutMethodResponse" methods::put_method_response;
+    "GetMethodResponse" methods::get_method_response;
+    "UpdateMethodResponse" methods::update_method_response;
+    "DeleteMethodResponse" methods::delete_method_response;
+    "PutIntegration" integrations::put_integration;
+    "GetIntegration" integrations::get_integration;
+    "UpdateIntegration" integrations::update_integration;
+    "DeleteIntegration" integrations::delete_integration;
+    "PutIntegrationResponse" integrations::put_integration_response;
+    "GetIntegrationResponse" integrations::get_integration_response;
+    "UpdateIntegrationResponse" integrations::update_integration_response;
+    "DeleteIntegrationResponse" integrations::delete_integration_response;
+    "CreateModel" models::create_model;
+    "GetModel" models::get_model;
+    "GetModels" models::get_models;
+    "UpdateModel" models::update_model;
+    "DeleteModel" models::delete_model;
+    "CreateRequestValidator" validators::create_request_validator;
+    "GetRequestValidator" validators::get_request_validator;
+    "GetRequestValidators" validators::get_request_validators;
+    "UpdateRequestValidator" validators::update_request_validator;
+    "DeleteRequestValidator" validators::delete_request_validator;
+    "PutGatewayResponse" gateway_responses::put_gateway_response;
+    "GetGatewayResponse" gateway_responses::get_gateway_response;
+    "GetGatewayResponses" gateway_responses::get_gateway_responses;
+    "UpdateGatewayResponse" gateway_responses::update_gateway_response;
+    "DeleteGatewayResponse" gateway_responses::delete_gateway_response;
+    "CreateAuthorizer" authorizers::create_authorizer;
+    "GetAuthorizer" authorizers::get_authorizer;
+    "GetAuthorizers" authorizers::get_authorizers;
+    "UpdateAuthorizer" authorizers::update_authorizer;
+    "DeleteAuthorizer" authorizers::delete_authorizer;
+    "CreateDeployment" deployments::create_deployment;
+    "GetDeployment" deployments::get_deployment;
+    "GetDeployments" deployments::get_deployments;
+    "UpdateDeployment" deployments::update_deployment;
+    "DeleteDeployment" deployments::delete_deployment;
+    "CreateStage" stages::create_stage;
+    "GetStage" stages::get_stage;
+    "GetStages" stages::get_stages;
+    "UpdateStage" stages::update_stage;
+    "DeleteStage" stages::delete_stage;
+    "FlushStageCache" stages::flush_stage_cache;
+    "FlushStageAuthorizersCache" stages::flush_stage_authorizers_cache;
+    "CreateApiKey" keys::create_api_key;
+    "GetApiKey" keys::get_api_key;
+    "GetApiKeys" keys::get_api_keys;
+    "UpdateApiKey" keys::update_api_key;
+    "DeleteApiKey" keys::delete_api_key;
+    "ImportApiKeys" keys::import_api_keys;
+    "CreateUsagePlan" plans::create_usage_plan;
+    "GetUsagePlan" plans::get_usage_plan;
+    "GetUsagePlans" plans::get_usage_plans;
+    "UpdateUsagePlan" plans::update_usage_plan;
+    "GetUsage" plans::get_usage;
+    "UpdateUsage" plans::update_usage;
+    "DeleteUsagePlan" plans::delete_usage_plan;
+    "CreateUsagePlanKey" plans::create_usage_plan_key;
+    "GetUsagePlanKey" plans::get_usage_plan_key;
+    "GetUsagePlanKeys" plans::get_usage_plan_keys;
+    "DeleteUsagePlanKey" plans::delete_usage_plan_key;
+    "GenerateClientCertificate" certificates::generate_client_certificate;
+    "GetClientCertificate" certificates::get_client_certificate;
+    "GetClientCertificates" certificates::get_client_certificates;
+    "UpdateClientCertificate" certificates::update_client_certificate;
+    "DeleteClientCertificate" certificates::delete_client_certificate;
+    "CreateDocumentationPart" documentation::create_documentation_part;
+    "GetDocumentationPart" documentation::get_documentation_part;
+    "GetDocumentationParts" documentation::get_documentation_parts;
+    "UpdateDocumentationPart" documentation::update_documentation_part;
+    "DeleteDocumentationPart" documentation::delete_documentation_part;
+    "ImportDocumentationParts" documentation::import_documentation_parts;
+    "CreateDocumentationVersion" documentation::create_documentation_version;
+    "GetDocumentationVersion" documentation::get_documentation_version;
+    "GetDocumentationVersions" documentation::get_documentation_versions;
+    "DeleteDocumentationVersion" documentation::delete_documentation_version;
+    "GetTags" tags::get_tags;
+    "TagResource" tags::tag_resource;
+    "UntagResource" tags::untag_resource;
+    "GetAccount" Control::get_account;
+    "GetVpcLink" Control::no_vpc_link;
+    "UpdateVpcLink" Control::no_vpc_link;
+    "DeleteVpcLink" Control::no_vpc_link;
+    "GetVpcLinks" Control::get_vpc_links;
 }
 
 impl Control<'_> {

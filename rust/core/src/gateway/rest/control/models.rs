@@ -161,78 +161,76 @@ fn used_by(api: &RestApi, name: &str) -> Option<String> {
     other.map(|model| format!("model {}", model.name))
 }
 
-impl Control<'_> {
-    fn model(&self, params: Params) -> Outcome<(&RestApi, &Model)> {
-        let name = params.named("modelName")?;
-        let api = self.account.apis.get(params.named("restApiId")?).ok_or_else(|| no_model(name))?;
-        Ok((api, api.models.get(name).ok_or_else(|| no_model(name))?))
-    }
+fn model<'a>(control: &'a Control<'_>, params: Params) -> Outcome<(&'a RestApi, &'a Model)> {
+    let name = params.named("modelName")?;
+    let api = control.account.apis.get(params.named("restApiId")?).ok_or_else(|| no_model(name))?;
+    Ok((api, api.models.get(name).ok_or_else(|| no_model(name))?))
+}
 
-    pub(super) fn create_model(&mut self, params: Params) -> Outcome<Value> {
-        let mut api = self.api(params)?.clone();
-        let name = params.named("name")?;
-        if name.is_empty() {
-            return Err(Fault::bad("Model name must be non-empty"));
-        }
-        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(Fault::bad(format!("Model name must be alphanumeric: {name}")));
-        }
-        if api.models.contains_key(name) {
-            return Err(Fault::conflict("Model name already exists for this REST API"));
-        }
-        let content_type = params.named("contentType")?;
-        check_media_type(content_type)?;
-        let schema = params.filled("schema")?;
-        check_schema(schema.as_deref(), content_type)?;
-        let model = Model {
-            id: self.id(6),
-            name: name.to_owned(),
-            description: params.filled("description")?,
-            schema,
-            content_type: content_type.to_owned(),
-        };
-        let answer = shown_model(&model);
-        api.models.insert(name.to_owned(), model);
-        self.keep(api);
-        Ok(answer)
+pub(super) fn create_model(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut api = control.api(params)?.clone();
+    let name = params.named("name")?;
+    if name.is_empty() {
+        return Err(Fault::bad("Model name must be non-empty"));
     }
-
-    pub(super) fn get_model(&mut self, params: Params) -> Outcome<Value> {
-        Ok(shown_model(self.model(params)?.1))
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Fault::bad(format!("Model name must be alphanumeric: {name}")));
     }
-
-    pub(super) fn get_models(&mut self, params: Params) -> Outcome<Value> {
-        let api = self.api(params)?;
-        page(params, api.models.iter().map(|(name, model)| (name.as_str(), model)), shown_model)
+    if api.models.contains_key(name) {
+        return Err(Fault::conflict("Model name already exists for this REST API"));
     }
+    let content_type = params.named("contentType")?;
+    check_media_type(content_type)?;
+    let schema = params.filled("schema")?;
+    check_schema(schema.as_deref(), content_type)?;
+    let model = Model {
+        id: control.id(6),
+        name: name.to_owned(),
+        description: params.filled("description")?,
+        schema,
+        content_type: content_type.to_owned(),
+    };
+    let answer = shown_model(&model);
+    api.models.insert(name.to_owned(), model);
+    control.keep(api);
+    Ok(answer)
+}
 
-    pub(super) fn update_model(&mut self, params: Params) -> Outcome<Value> {
-        let (api, model) = self.model(params)?;
-        let (mut api, mut model) = (api.clone(), model.clone());
-        for patch in params.patches()? {
-            match (patch.op.as_str(), patch.path.as_deref()) {
-                ("replace", Some("/description")) => model.description = patch.filled(),
-                ("replace", Some("/schema")) => {
-                    model.schema = patch.filled();
-                    check_schema(model.schema.as_deref(), &model.content_type)?;
-                }
-                _ => return Err(patch.unsupported(PATHS)),
+pub(super) fn get_model(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    Ok(shown_model(model(control, params)?.1))
+}
+
+pub(super) fn get_models(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let api = control.api(params)?;
+    page(params, api.models.iter().map(|(name, model)| (name.as_str(), model)), shown_model)
+}
+
+pub(super) fn update_model(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (api, model) = model(control, params)?;
+    let (mut api, mut model) = (api.clone(), model.clone());
+    for patch in params.patches()? {
+        match (patch.op.as_str(), patch.path.as_deref()) {
+            ("replace", Some("/description")) => model.description = patch.filled(),
+            ("replace", Some("/schema")) => {
+                model.schema = patch.filled();
+                check_schema(model.schema.as_deref(), &model.content_type)?;
             }
+            _ => return Err(patch.unsupported(PATHS)),
         }
-        let answer = shown_model(&model);
-        api.models.insert(model.name.clone(), model);
-        self.keep(api);
-        Ok(answer)
     }
+    let answer = shown_model(&model);
+    api.models.insert(model.name.clone(), model);
+    control.keep(api);
+    Ok(answer)
+}
 
-    pub(super) fn delete_model(&mut self, params: Params) -> Outcome<Value> {
-        let (api, model) = self.model(params)?;
-        if let Some(place) = used_by(api, &model.name) {
-            return Err(Fault::conflict(format!("Cannot delete model '{}', is referenced in {place}", model.name)));
-        }
-        let (mut api, name) = (api.clone(), model.name.clone());
-        api.models.remove(&name);
-        self.keep(api);
-        Ok(json!({}))
+pub(super) fn delete_model(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (api, model) = model(control, params)?;
+    if let Some(place) = used_by(api, &model.name) {
+        return Err(Fault::conflict(format!("Cannot delete model '{}', is referenced in {place}", model.name)));
     }
+    let (mut api, name) = (api.clone(), model.name.clone());
+    api.models.remove(&name);
+    control.keep(api);
+    Ok(json!({}))
 }

@@ -93,276 +93,268 @@ fn shown_plan_key(key: &ApiKey) -> Value {
     )
 }
 
-impl Control<'_> {
-    fn plan(&self, params: Params) -> Outcome<&UsagePlan> {
-        self.account.plans.get(params.named("usagePlanId")?).ok_or_else(no_plan)
-    }
+fn plan<'a>(control: &'a Control<'_>, params: Params) -> Outcome<&'a UsagePlan> {
+    control.account.plans.get(params.named("usagePlanId")?).ok_or_else(no_plan)
+}
 
-    fn keep_plan(&mut self, plan: UsagePlan) {
-        self.changed.insert(Row::Plan(plan.id.clone()));
-        self.account.plans.insert(plan.id.clone(), plan);
-    }
+fn keep_plan(control: &mut Control<'_>, plan: UsagePlan) {
+    control.changed.insert(Row::Plan(plan.id.clone()));
+    control.account.plans.insert(plan.id.clone(), plan);
+}
 
-    fn check_stage(&self, api: &str, stage: &str) -> Outcome<()> {
-        if self.account.stages.contains_key(&(api.to_owned(), stage.to_owned())) {
-            return Ok(());
-        }
-        Err(no_stage(api, stage))
+fn check_stage(control: &Control<'_>, api: &str, stage: &str) -> Outcome<()> {
+    if control.account.stages.contains_key(&(api.to_owned(), stage.to_owned())) {
+        return Ok(());
     }
+    Err(no_stage(api, stage))
+}
 
-    fn api_stages(&self, params: Params) -> Outcome<Vec<ApiStage>> {
-        let list = params.0.get("apiStages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let read = |one: &Value| {
-            let Some(members) = one.as_object() else { return Err(no_stage("null", "null")) };
-            let of = Params(members);
-            let (api, stage) = (of.named("apiId")?, of.named("stage")?);
-            self.check_stage(api, stage)?;
-            let mut throttle = BTreeMap::new();
-            if let Some(limits) = of.inner("throttle")? {
-                for method in limits.0.keys() {
-                    if let Some(limit) = limits.inner(method)? {
-                        throttle.insert(method.clone(), throttle_of(limit)?);
-                    }
+fn api_stages(control: &Control<'_>, params: Params) -> Outcome<Vec<ApiStage>> {
+    let list = params.0.get("apiStages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let read = |one: &Value| {
+        let Some(members) = one.as_object() else { return Err(no_stage("null", "null")) };
+        let of = Params(members);
+        let (api, stage) = (of.named("apiId")?, of.named("stage")?);
+        check_stage(control, api, stage)?;
+        let mut throttle = BTreeMap::new();
+        if let Some(limits) = of.inner("throttle")? {
+            for method in limits.0.keys() {
+                if let Some(limit) = limits.inner(method)? {
+                    throttle.insert(method.clone(), throttle_of(limit)?);
                 }
             }
-            Ok(ApiStage { api_id: api.to_owned(), stage: stage.to_owned(), throttle })
-        };
-        list.iter().map(read).collect()
-    }
-
-    pub(super) fn create_usage_plan(&mut self, params: Params) -> Outcome<Value> {
-        if params.named("name")?.is_empty() {
-            return Err(Fault::bad("Usage Plan name cannot be blank"));
         }
-        if self.account.plans.len() >= PLANS_MAX {
-            return Err(Fault::limit(format!("Maximum number of usage plans for this account reached: {PLANS_MAX}")));
-        }
-        let throttle = params.inner("throttle")?.map(throttle_of).transpose()?;
-        let quota = match params.inner("quota")? {
-            Some(of) => {
-                let whole = |name| Ok(u32::try_from(of.number(name)?.unwrap_or_default()).unwrap_or_default());
-                let quota =
-                    Quota { limit: whole("limit")?, offset: whole("offset")?, period: period_of(of.named("period")?)? };
-                check_quota(quota)?;
-                Some(quota)
-            }
-            None => None,
-        };
-        let plan = UsagePlan {
-            id: self.id(6),
-            name: params.named("name")?.to_owned(),
-            description: params.filled("description")?,
-            api_stages: self.api_stages(params)?,
-            throttle,
-            quota,
-            tags: params.texts("tags")?,
-            ..UsagePlan::default()
-        };
-        let answer = shown_plan(&plan);
-        self.keep_plan(plan);
-        Ok(answer)
-    }
+        Ok(ApiStage { api_id: api.to_owned(), stage: stage.to_owned(), throttle })
+    };
+    list.iter().map(read).collect()
+}
 
-    pub(super) fn get_usage_plan(&mut self, params: Params) -> Outcome<Value> {
-        Ok(shown_plan(self.plan(params)?))
+pub(super) fn create_usage_plan(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    if params.named("name")?.is_empty() {
+        return Err(Fault::bad("Usage Plan name cannot be blank"));
     }
-
-    pub(super) fn get_usage_plans(&mut self, params: Params) -> Outcome<Value> {
-        let key = params.filled("keyId")?;
-        let fits = |plan: &&UsagePlan| key.as_ref().is_none_or(|key| plan.keys.contains(key));
-        let list = self.account.plans.values().filter(fits);
-        page(params, list.map(|plan| (plan.id.as_str(), plan)), shown_plan)
+    if control.account.plans.len() >= PLANS_MAX {
+        return Err(Fault::limit(format!("Maximum number of usage plans for this account reached: {PLANS_MAX}")));
     }
-
-    pub(super) fn update_usage_plan(&mut self, params: Params) -> Outcome<Value> {
-        let mut plan = self.plan(params)?.clone();
-        for patch in params.patches()? {
-            self.change_plan(&mut plan, &patch)?;
-        }
-        if let Some(quota) = plan.quota {
+    let throttle = params.inner("throttle")?.map(throttle_of).transpose()?;
+    let quota = match params.inner("quota")? {
+        Some(of) => {
+            let whole = |name| Ok(u32::try_from(of.number(name)?.unwrap_or_default()).unwrap_or_default());
+            let quota =
+                Quota { limit: whole("limit")?, offset: whole("offset")?, period: period_of(of.named("period")?)? };
             check_quota(quota)?;
+            Some(quota)
         }
-        let answer = shown_plan(&plan);
-        self.keep_plan(plan);
-        Ok(answer)
-    }
+        None => None,
+    };
+    let plan = UsagePlan {
+        id: control.id(6),
+        name: params.named("name")?.to_owned(),
+        description: params.filled("description")?,
+        api_stages: api_stages(control, params)?,
+        throttle,
+        quota,
+        tags: params.texts("tags")?,
+        ..UsagePlan::default()
+    };
+    let answer = shown_plan(&plan);
+    keep_plan(control, plan);
+    Ok(answer)
+}
 
-    pub(super) fn delete_usage_plan(&mut self, params: Params) -> Outcome<Value> {
-        let plan = self.plan(params)?;
-        if !plan.api_stages.is_empty() {
-            return Err(Fault::bad(format!(
-                "Cannot delete Usage Plan {} because it has associated API stages: remove them first",
-                plan.id
-            )));
-        }
-        let id = plan.id.clone();
-        self.account.plans.remove(&id);
-        self.changed.insert(Row::Plan(id));
-        Ok(json!({}))
-    }
+pub(super) fn get_usage_plan(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    Ok(shown_plan(plan(control, params)?))
+}
 
-    pub(super) fn get_usage(&mut self, params: Params) -> Outcome<Value> {
-        let plan = self.plan(params)?;
-        let (start, end) = (params.named("startDate")?, params.named("endDate")?);
-        let (from, to) = (day_of(start)?, day_of(end)?);
-        if from > to {
-            return Err(Fault::bad("The start date must not be after the end date"));
-        }
-        if to - from > DAYS_KEPT {
-            return Err(Fault::bad(format!("The interval has {} days: at most {DAYS_KEPT} are shown", to - from)));
-        }
-        let wanted = params.filled("keyId")?;
-        let keys = plan.keys.iter().filter(|id| wanted.as_ref().is_none_or(|wanted| wanted == *id));
-        let keys = keys.filter_map(|id| self.account.keys.get(id));
-        let usage = |key: &ApiKey| json!([key.id, self.facts.usage.by_day(Client { key, plan }, from..=to)]);
-        let mut answer = page(params, keys.map(|key| (key.id.as_str(), key)), usage)?;
-        let items = answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        let by_key = items.into_iter().filter_map(|mut one| Some((one[0].as_str()?.to_owned(), one[1].take())));
-        answer["items"] = Value::Object(by_key.collect());
-        for (name, value) in [("usagePlanId", plan.id.as_str()), ("startDate", start), ("endDate", end)] {
-            answer[name] = json!(value);
-        }
-        Ok(answer)
-    }
+pub(super) fn get_usage_plans(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let key = params.filled("keyId")?;
+    let fits = |plan: &&UsagePlan| key.as_ref().is_none_or(|key| plan.keys.contains(key));
+    let list = control.account.plans.values().filter(fits);
+    page(params, list.map(|plan| (plan.id.as_str(), plan)), shown_plan)
+}
 
-    pub(super) fn update_usage(&mut self, params: Params) -> Outcome<Value> {
-        let plan = self.plan(params)?;
-        let id = params.named("keyId")?;
-        let key = self.account.keys.get(id).filter(|key| plan.keys.contains(&key.id)).ok_or_else(no_key)?;
-        let client = Client { key, plan };
-        let (mut usage, mut changed, now_ms) = (self.facts.usage.clone(), None, self.facts.now_ms);
-        for patch in params.patches()? {
-            if (patch.op.as_str(), patch.path.as_deref()) != ("replace", Some("/remaining")) {
-                return Err(patch.unsupported(&["/remaining"]));
+pub(super) fn update_usage_plan(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut plan = plan(control, params)?.clone();
+    for patch in params.patches()? {
+        change_plan(control, &mut plan, &patch)?;
+    }
+    if let Some(quota) = plan.quota {
+        check_quota(quota)?;
+    }
+    let answer = shown_plan(&plan);
+    keep_plan(control, plan);
+    Ok(answer)
+}
+
+pub(super) fn delete_usage_plan(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let plan = plan(control, params)?;
+    if !plan.api_stages.is_empty() {
+        return Err(Fault::bad(format!(
+            "Cannot delete Usage Plan {} because it has associated API stages: remove them first",
+            plan.id
+        )));
+    }
+    let id = plan.id.clone();
+    control.account.plans.remove(&id);
+    control.changed.insert(Row::Plan(id));
+    Ok(json!({}))
+}
+
+pub(super) fn get_usage(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let plan = plan(control, params)?;
+    let (start, end) = (params.named("startDate")?, params.named("endDate")?);
+    let (from, to) = (day_of(start)?, day_of(end)?);
+    if from > to {
+        return Err(Fault::bad("The start date must not be after the end date"));
+    }
+    if to - from > DAYS_KEPT {
+        return Err(Fault::bad(format!("The interval has {} days: at most {DAYS_KEPT} are shown", to - from)));
+    }
+    let wanted = params.filled("keyId")?;
+    let keys = plan.keys.iter().filter(|id| wanted.as_ref().is_none_or(|wanted| wanted == *id));
+    let keys = keys.filter_map(|id| control.account.keys.get(id));
+    let usage = |key: &ApiKey| json!([key.id, control.facts.usage.by_day(Client { key, plan }, from..=to)]);
+    let mut answer = page(params, keys.map(|key| (key.id.as_str(), key)), usage)?;
+    let items = answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let by_key = items.into_iter().filter_map(|mut one| Some((one[0].as_str()?.to_owned(), one[1].take())));
+    answer["items"] = Value::Object(by_key.collect());
+    for (name, value) in [("usagePlanId", plan.id.as_str()), ("startDate", start), ("endDate", end)] {
+        answer[name] = json!(value);
+    }
+    Ok(answer)
+}
+
+pub(super) fn update_usage(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let plan = plan(control, params)?;
+    let id = params.named("keyId")?;
+    let key = control.account.keys.get(id).filter(|key| plan.keys.contains(&key.id)).ok_or_else(no_key)?;
+    let client = Client { key, plan };
+    let (mut usage, mut changed, now_ms) = (control.facts.usage.clone(), None, control.facts.now_ms);
+    for patch in params.patches()? {
+        if (patch.op.as_str(), patch.path.as_deref()) != ("replace", Some("/remaining")) {
+            return Err(patch.unsupported(&["/remaining"]));
+        }
+        let wrong = || Fault::bad(format!("Invalid value '{}' for /remaining", patch.text()));
+        let left = patch.text().parse().map_err(|_| wrong())?;
+        let no_quota = || Fault::bad(format!("Usage Plan {} has no quota", plan.id));
+        let grant = usage.grant(client, left, now_ms).ok_or_else(no_quota)?;
+        usage.allow(&grant);
+        changed = Some(grant);
+    }
+    let (today, date) = (now_ms / DAY_MS, date_of(now_ms));
+    let answer = json!({
+        "usagePlanId": plan.id,
+        "startDate": date,
+        "endDate": date,
+        "items": {id: usage.by_day(client, today..=today)},
+    });
+    control.changed.extend(changed.map(Row::Usage));
+    Ok(answer)
+}
+
+pub(super) fn create_usage_plan_key(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut plan = plan(control, params)?.clone();
+    let key = control.account.keys.get(params.named("keyId")?).ok_or_else(no_key)?.clone();
+    if params.named("keyType")? != "API_KEY" {
+        return Err(Fault::bad("Usage plan key type must be API_KEY"));
+    }
+    if !plan.keys.insert(key.id.clone()) {
+        return Err(Fault::conflict(format!("Usage plan {} already has the API key {}", plan.id, key.id)));
+    }
+    check_key(control, &plan, &key.id)?;
+    keep_plan(control, plan);
+    Ok(shown_plan_key(&key))
+}
+
+pub(super) fn get_usage_plan_key(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let plan = plan(control, params)?;
+    let id = params.named("keyId")?;
+    let key = control.account.keys.get(id).filter(|_| plan.keys.contains(id));
+    key.map(shown_plan_key).ok_or_else(no_key)
+}
+
+pub(super) fn get_usage_plan_keys(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let name = params.filled("nameQuery")?;
+    let fits = |key: &&ApiKey| {
+        name.as_ref().is_none_or(|wanted| key.name.iter().any(|name| name.starts_with(wanted.as_str())))
+    };
+    let keys = plan(control, params)?.keys.iter().filter_map(|id| control.account.keys.get(id)).filter(fits);
+    page(params, keys.map(|key| (key.id.as_str(), key)), shown_plan_key)
+}
+
+pub(super) fn delete_usage_plan_key(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut plan = plan(control, params)?.clone();
+    if !plan.keys.remove(params.named("keyId")?) {
+        return Err(no_key());
+    }
+    keep_plan(control, plan);
+    Ok(json!({}))
+}
+
+/// A key may be in several plans, but only in one of them for a stage.
+fn check_key(control: &Control<'_>, plan: &UsagePlan, key: &str) -> Outcome<()> {
+    let same_stage = |other: &&UsagePlan| {
+        let shares =
+            |stage: &ApiStage| plan.api_stages.iter().any(|own| own.api_id == stage.api_id && own.stage == stage.stage);
+        other.id != plan.id && other.keys.contains(key) && other.api_stages.iter().any(shares)
+    };
+    control.account.plans.values().find(same_stage).map_or(Ok(()), |other| {
+        Err(Fault::conflict(format!(
+            "API key {key} is already in usage plan {}, which has a stage of usage plan {}",
+            other.id, plan.id
+        )))
+    })
+}
+
+fn change_plan(control: &Control<'_>, plan: &mut UsagePlan, patch: &Patch) -> Outcome<()> {
+    let path = patch.path.as_deref().unwrap_or_default();
+    if path == "/apiStages" {
+        let (api, stage) = patch.text().split_once(':').unwrap_or((patch.text(), ""));
+        let known = plan.api_stages.iter().position(|one| one.api_id == api && one.stage == stage);
+        match (patch.op.as_str(), known) {
+            ("add", None) => {
+                check_stage(control, api, stage)?;
+                plan.api_stages.push(ApiStage { api_id: api.into(), stage: stage.into(), throttle: BTreeMap::new() });
+                plan.keys.iter().try_for_each(|key| check_key(control, plan, key))?;
             }
-            let wrong = || Fault::bad(format!("Invalid value '{}' for /remaining", patch.text()));
-            let left = patch.text().parse().map_err(|_| wrong())?;
-            let no_quota = || Fault::bad(format!("Usage Plan {} has no quota", plan.id));
-            let grant = usage.grant(client, left, now_ms).ok_or_else(no_quota)?;
-            usage.allow(&grant);
-            changed = Some(grant);
-        }
-        let (today, date) = (now_ms / DAY_MS, date_of(now_ms));
-        let answer = json!({
-            "usagePlanId": plan.id,
-            "startDate": date,
-            "endDate": date,
-            "items": {id: usage.by_day(client, today..=today)},
-        });
-        self.changed.extend(changed.map(Row::Usage));
-        Ok(answer)
-    }
-
-    pub(super) fn create_usage_plan_key(&mut self, params: Params) -> Outcome<Value> {
-        let mut plan = self.plan(params)?.clone();
-        let key = self.account.keys.get(params.named("keyId")?).ok_or_else(no_key)?.clone();
-        if params.named("keyType")? != "API_KEY" {
-            return Err(Fault::bad("Usage plan key type must be API_KEY"));
-        }
-        if !plan.keys.insert(key.id.clone()) {
-            return Err(Fault::conflict(format!("Usage plan {} already has the API key {}", plan.id, key.id)));
-        }
-        self.check_key(&plan, &key.id)?;
-        self.keep_plan(plan);
-        Ok(shown_plan_key(&key))
-    }
-
-    pub(super) fn get_usage_plan_key(&mut self, params: Params) -> Outcome<Value> {
-        let plan = self.plan(params)?;
-        let id = params.named("keyId")?;
-        let key = self.account.keys.get(id).filter(|_| plan.keys.contains(id));
-        key.map(shown_plan_key).ok_or_else(no_key)
-    }
-
-    pub(super) fn get_usage_plan_keys(&mut self, params: Params) -> Outcome<Value> {
-        let name = params.filled("nameQuery")?;
-        let fits = |key: &&ApiKey| {
-            name.as_ref().is_none_or(|wanted| key.name.iter().any(|name| name.starts_with(wanted.as_str())))
-        };
-        let keys = self.plan(params)?.keys.iter().filter_map(|id| self.account.keys.get(id)).filter(fits);
-        page(params, keys.map(|key| (key.id.as_str(), key)), shown_plan_key)
-    }
-
-    pub(super) fn delete_usage_plan_key(&mut self, params: Params) -> Outcome<Value> {
-        let mut plan = self.plan(params)?.clone();
-        if !plan.keys.remove(params.named("keyId")?) {
-            return Err(no_key());
-        }
-        self.keep_plan(plan);
-        Ok(json!({}))
-    }
-
-    /// A key may be in several plans, but only in one of them for a stage.
-    fn check_key(&self, plan: &UsagePlan, key: &str) -> Outcome<()> {
-        let same_stage = |other: &&UsagePlan| {
-            let shares = |stage: &ApiStage| {
-                plan.api_stages.iter().any(|own| own.api_id == stage.api_id && own.stage == stage.stage)
-            };
-            other.id != plan.id && other.keys.contains(key) && other.api_stages.iter().any(shares)
-        };
-        self.account.plans.values().find(same_stage).map_or(Ok(()), |other| {
-            Err(Fault::conflict(format!(
-                "API key {key} is already in usage plan {}, which has a stage of usage plan {}",
-                other.id, plan.id
-            )))
-        })
-    }
-
-    fn change_plan(&self, plan: &mut UsagePlan, patch: &Patch) -> Outcome<()> {
-        let path = patch.path.as_deref().unwrap_or_default();
-        if path == "/apiStages" {
-            let (api, stage) = patch.text().split_once(':').unwrap_or((patch.text(), ""));
-            let known = plan.api_stages.iter().position(|one| one.api_id == api && one.stage == stage);
-            match (patch.op.as_str(), known) {
-                ("add", None) => {
-                    self.check_stage(api, stage)?;
-                    plan.api_stages.push(ApiStage {
-                        api_id: api.into(),
-                        stage: stage.into(),
-                        throttle: BTreeMap::new(),
-                    });
-                    plan.keys.iter().try_for_each(|key| self.check_key(plan, key))?;
-                }
-                ("add", Some(_)) => {
-                    return Err(Fault::conflict(format!("API Stage {api}:{stage} is already part of the Usage Plan")));
-                }
-                ("remove", Some(place)) => {
-                    plan.api_stages.remove(place);
-                }
-                ("remove", None) => return Err(no_stage(api, stage)),
-                _ => return Err(patch.unsupported(PATHS)),
+            ("add", Some(_)) => {
+                return Err(Fault::conflict(format!("API Stage {api}:{stage} is already part of the Usage Plan")));
             }
-            return Ok(());
-        }
-        if let Some(rest) = path.strip_prefix("/apiStages/") {
-            return change_method(plan, patch, rest);
-        }
-        if patch.op == "remove" {
-            match path {
-                "/throttle" => plan.throttle = None,
-                "/quota" => plan.quota = None,
-                "/description" => plan.description = None,
-                "/productCode" => plan.product_code = None,
-                _ => return Err(patch.unsupported(PATHS)),
+            ("remove", Some(place)) => {
+                plan.api_stages.remove(place);
             }
-            return Ok(());
-        }
-        let whole =
-            || patch.text().parse().map_err(|_| Fault::bad(format!("Invalid value '{}' for {path}", patch.text())));
-        match path {
-            "/name" if patch.text().is_empty() => return Err(Fault::bad("Usage Plan name cannot be blank")),
-            "/name" => patch.text().clone_into(&mut plan.name),
-            "/description" => plan.description = patch.filled(),
-            "/productCode" => plan.product_code = patch.filled(),
-            "/throttle/burstLimit" => plan.throttle.get_or_insert_default().burst_limit = whole()?,
-            "/throttle/rateLimit" => plan.throttle.get_or_insert_default().rate_limit = rate(patch)?,
-            "/quota/limit" => plan.quota.get_or_insert_default().limit = whole()?,
-            "/quota/offset" => plan.quota.get_or_insert_default().offset = whole()?,
-            "/quota/period" => plan.quota.get_or_insert_default().period = period_of(patch.text())?,
+            ("remove", None) => return Err(no_stage(api, stage)),
             _ => return Err(patch.unsupported(PATHS)),
         }
-        Ok(())
+        return Ok(());
     }
+    if let Some(rest) = path.strip_prefix("/apiStages/") {
+        return change_method(plan, patch, rest);
+    }
+    if patch.op == "remove" {
+        match path {
+            "/throttle" => plan.throttle = None,
+            "/quota" => plan.quota = None,
+            "/description" => plan.description = None,
+            "/productCode" => plan.product_code = None,
+            _ => return Err(patch.unsupported(PATHS)),
+        }
+        return Ok(());
+    }
+    let whole = || patch.text().parse().map_err(|_| Fault::bad(format!("Invalid value '{}' for {path}", patch.text())));
+    match path {
+        "/name" if patch.text().is_empty() => return Err(Fault::bad("Usage Plan name cannot be blank")),
+        "/name" => patch.text().clone_into(&mut plan.name),
+        "/description" => plan.description = patch.filled(),
+        "/productCode" => plan.product_code = patch.filled(),
+        "/throttle/burstLimit" => plan.throttle.get_or_insert_default().burst_limit = whole()?,
+        "/throttle/rateLimit" => plan.throttle.get_or_insert_default().rate_limit = rate(patch)?,
+        "/quota/limit" => plan.quota.get_or_insert_default().limit = whole()?,
+        "/quota/offset" => plan.quota.get_or_insert_default().offset = whole()?,
+        "/quota/period" => plan.quota.get_or_insert_default().period = period_of(patch.text())?,
+        _ => return Err(patch.unsupported(PATHS)),
+    }
+    Ok(())
 }
 
 fn rate(patch: &Patch) -> Outcome<f64> {

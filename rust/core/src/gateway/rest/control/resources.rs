@@ -129,77 +129,74 @@ fn shown_resource(resource: &Resource, with_methods: bool) -> Value {
     shape
 }
 
-impl Control<'_> {
-    pub(super) fn create_resource(&mut self, params: Params) -> Outcome<Value> {
-        let mut api = self.api(params)?.clone();
-        let id = self.id(6);
-        let id = add(&mut api, params.named("parentId")?, params.named("pathPart")?, id)?;
-        let answer = shown_resource(&api.resources[&id], false);
-        self.keep(api);
-        Ok(answer)
-    }
+pub(super) fn create_resource(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut api = control.api(params)?.clone();
+    let id = control.id(6);
+    let id = add(&mut api, params.named("parentId")?, params.named("pathPart")?, id)?;
+    let answer = shown_resource(&api.resources[&id], false);
+    control.keep(api);
+    Ok(answer)
+}
 
-    pub(super) fn get_resource(&mut self, params: Params) -> Outcome<Value> {
-        let (_, resource) = self.resource(params)?;
-        Ok(shown_resource(resource, params.list("embed")?.iter().any(|part| part == "methods")))
-    }
+pub(super) fn get_resource(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (_, resource) = control.resource(params)?;
+    Ok(shown_resource(resource, params.list("embed")?.iter().any(|part| part == "methods")))
+}
 
-    pub(super) fn get_resources(&mut self, params: Params) -> Outcome<Value> {
-        let api = self.api(params)?;
-        let with_methods = params.list("embed")?.iter().any(|part| part == "methods");
-        let mut resources: Vec<&Resource> = api.resources.values().collect();
-        resources.sort_by(|one, other| one.path.cmp(&other.path));
-        page(params, resources.into_iter().map(|one| (one.path.as_str(), one)), |one| shown_resource(one, with_methods))
-    }
+pub(super) fn get_resources(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let api = control.api(params)?;
+    let with_methods = params.list("embed")?.iter().any(|part| part == "methods");
+    let mut resources: Vec<&Resource> = api.resources.values().collect();
+    resources.sort_by(|one, other| one.path.cmp(&other.path));
+    page(params, resources.into_iter().map(|one| (one.path.as_str(), one)), |one| shown_resource(one, with_methods))
+}
 
-    pub(super) fn update_resource(&mut self, params: Params) -> Outcome<Value> {
-        let (api, resource) = self.resource(params)?;
-        let (mut api, id) = (api.clone(), resource.id.clone());
-        for patch in params.patches()? {
-            let path = patch.path.as_deref().unwrap_or_default();
-            if patch.op != "replace" || !PATHS.contains(&path) {
-                return Err(patch.unsupported(PATHS));
-            }
-            let Some(Resource { parent_id: Some(parent_id), path_part: Some(part), .. }) = api.resources.get(&id)
-            else {
-                return Err(Fault::bad("Root resource cannot be updated"));
-            };
-            let (mut parent_id, mut part) = (parent_id.clone(), part.clone());
-            if path == "/parentId" {
-                patch.text().clone_into(&mut parent_id);
-            } else {
-                patch.text().clone_into(&mut part);
-                check_part(&part)?;
-            }
-            let no_parent = || Fault::missing("Invalid Resource identifier specified");
-            let parent = api.resources.get(&parent_id).ok_or_else(no_parent)?;
-            let mut above = Some(parent);
-            while let Some(one) = above {
-                if one.id == id {
-                    return Err(Fault::bad("Resources cannot be cyclical."));
-                }
-                above = one.parent_id.as_ref().and_then(|id| api.resources.get(id));
-            }
-            check_place(&api, parent, &part, Some(&id))?;
-            if let Some(resource) = api.resources.get_mut(&id) {
-                resource.parent_id = Some(parent_id);
-                resource.path_part = Some(part);
-            }
-            repath(&mut api, &id);
+pub(super) fn update_resource(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (api, resource) = control.resource(params)?;
+    let (mut api, id) = (api.clone(), resource.id.clone());
+    for patch in params.patches()? {
+        let path = patch.path.as_deref().unwrap_or_default();
+        if patch.op != "replace" || !PATHS.contains(&path) {
+            return Err(patch.unsupported(PATHS));
         }
-        let answer = shown_resource(&api.resources[&id], false);
-        self.keep(api);
-        Ok(answer)
-    }
-
-    pub(super) fn delete_resource(&mut self, params: Params) -> Outcome<Value> {
-        let (api, resource) = self.resource(params)?;
-        if resource.parent_id.is_none() {
-            return Err(Fault::bad("Root resource cannot be deleted"));
+        let Some(Resource { parent_id: Some(parent_id), path_part: Some(part), .. }) = api.resources.get(&id) else {
+            return Err(Fault::bad("Root resource cannot be updated"));
+        };
+        let (mut parent_id, mut part) = (parent_id.clone(), part.clone());
+        if path == "/parentId" {
+            patch.text().clone_into(&mut parent_id);
+        } else {
+            patch.text().clone_into(&mut part);
+            check_part(&part)?;
         }
-        let (mut api, id) = (api.clone(), resource.id.clone());
-        remove(&mut api, &id);
-        self.keep(api);
-        Ok(json!({}))
+        let no_parent = || Fault::missing("Invalid Resource identifier specified");
+        let parent = api.resources.get(&parent_id).ok_or_else(no_parent)?;
+        let mut above = Some(parent);
+        while let Some(one) = above {
+            if one.id == id {
+                return Err(Fault::bad("Resources cannot be cyclical."));
+            }
+            above = one.parent_id.as_ref().and_then(|id| api.resources.get(id));
+        }
+        check_place(&api, parent, &part, Some(&id))?;
+        if let Some(resource) = api.resources.get_mut(&id) {
+            resource.parent_id = Some(parent_id);
+            resource.path_part = Some(part);
+        }
+        repath(&mut api, &id);
     }
+    let answer = shown_resource(&api.resources[&id], false);
+    control.keep(api);
+    Ok(answer)
+}
+
+pub(super) fn delete_resource(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let (api, resource) = control.resource(params)?;
+    if resource.parent_id.is_none() {
+        return Err(Fault::bad("Root resource cannot be deleted"));
+    }
+    let (mut api, id) = (api.clone(), resource.id.clone());
+    remove(&mut api, &id);
+    control.keep(api);
+    Ok(json!({}))
 }

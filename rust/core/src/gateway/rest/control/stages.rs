@@ -95,204 +95,197 @@ fn shown_stage(stage: &Stage) -> Value {
     seconds(shown(stage))
 }
 
-impl Control<'_> {
-    /// Keep a stage that a call changed.
-    pub(super) fn keep_stage(&mut self, api: &str, stage: Stage) {
-        self.changed.insert(Row::Stage(api.to_owned(), stage.stage_name.clone()));
-        self.account.stages.insert((api.to_owned(), stage.stage_name.clone()), stage);
-    }
+/// Keep a stage that a call changed.
+pub(super) fn keep_stage(control: &mut Control<'_>, api: &str, stage: Stage) {
+    control.changed.insert(Row::Stage(api.to_owned(), stage.stage_name.clone()));
+    control.account.stages.insert((api.to_owned(), stage.stage_name.clone()), stage);
+}
 
-    pub(super) fn stage(&self, params: Params) -> Outcome<&Stage> {
-        let key = (params.named("restApiId")?.to_owned(), params.named("stageName")?.to_owned());
-        self.account.stages.get(&key).ok_or_else(no_stage)
-    }
+pub(super) fn stage<'a>(control: &'a Control<'_>, params: Params) -> Outcome<&'a Stage> {
+    let key = (params.named("restApiId")?.to_owned(), params.named("stageName")?.to_owned());
+    control.account.stages.get(&key).ok_or_else(no_stage)
+}
 
-    fn has_deployment(&self, api: &str, id: &str) -> bool {
-        self.account.deployments.contains_key(&(api.to_owned(), id.to_owned()))
-    }
+fn has_deployment(control: &Control<'_>, api: &str, id: &str) -> bool {
+    control.account.deployments.contains_key(&(api.to_owned(), id.to_owned()))
+}
 
-    pub(super) fn create_stage(&mut self, params: Params) -> Outcome<Value> {
-        let api = self.api(params)?.id.clone();
-        let (name, deployment) = (params.named("stageName")?, params.named("deploymentId")?);
-        check_stage_name(name)?;
-        if self.account.stages.contains_key(&(api.clone(), name.to_owned())) {
-            return Err(Fault::conflict("Stage already exists"));
-        }
-        if !self.has_deployment(&api, deployment) {
+pub(super) fn create_stage(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let api = control.api(params)?.id.clone();
+    let (name, deployment) = (params.named("stageName")?, params.named("deploymentId")?);
+    check_stage_name(name)?;
+    if control.account.stages.contains_key(&(api.clone(), name.to_owned())) {
+        return Err(Fault::conflict("Stage already exists"));
+    }
+    if !has_deployment(control, &api, deployment) {
+        return Err(no_deployment());
+    }
+    if control.account.stages.keys().filter(|(of, _)| *of == api).count() >= STAGES_MAX {
+        return Err(Fault::limit(format!("Maximum number of stages for this API has been reached: {STAGES_MAX}")));
+    }
+    let mut stage = Stage {
+        deployment_id: deployment.to_owned(),
+        description: params.filled("description")?,
+        variables: variables(params, "variables")?,
+        documentation_version: params.filled("documentationVersion")?,
+        tracing_enabled: params.flag("tracingEnabled")?.unwrap_or(false),
+        tags: params.texts("tags")?,
+        ..new_stage(name, control.facts.now_ms)
+    };
+    if let Some(canary) = params.inner("canarySettings")? {
+        let canary = canary_of(canary, deployment)?;
+        if !canary.deployment_id.as_deref().is_some_and(|id| has_deployment(control, &api, id)) {
             return Err(no_deployment());
         }
-        if self.account.stages.keys().filter(|(of, _)| *of == api).count() >= STAGES_MAX {
-            return Err(Fault::limit(format!("Maximum number of stages for this API has been reached: {STAGES_MAX}")));
+        stage.canary_settings = Some(canary);
+    }
+    if params.flag("cacheClusterEnabled")? == Some(true) {
+        stage.set_cache(true, params.filled("cacheClusterSize")?);
+    }
+    let answer = shown_stage(&stage);
+    keep_stage(control, &api, stage);
+    Ok(answer)
+}
+
+pub(super) fn get_stage(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    Ok(shown_stage(stage(control, params)?))
+}
+
+pub(super) fn get_stages(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let api = &control.api(params)?.id;
+    let deployment = params.filled("deploymentId")?;
+    let of = control.account.stages.iter().filter(|((of, _), _)| of == api).map(|(_, stage)| stage);
+    let fits = |stage: &&Stage| deployment.as_ref().is_none_or(|id| *id == stage.deployment_id);
+    Ok(json!({"item": of.filter(fits).map(shown_stage).collect::<Vec<_>>()}))
+}
+
+pub(super) fn update_stage(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let api = params.named("restApiId")?;
+    let mut stage = stage(control, params)?.clone();
+    for patch in params.patches()? {
+        change_stage(control, api, &mut stage, &patch)?;
+    }
+    stage.last_updated_date = control.facts.now_ms;
+    let answer = shown_stage(&stage);
+    keep_stage(control, api, stage);
+    Ok(answer)
+}
+
+pub(super) fn delete_stage(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let stage = stage(control, params)?;
+    let key = (params.named("restApiId")?.to_owned(), stage.stage_name.clone());
+    let mut of_plans = control.account.plans.values().flat_map(|plan| &plan.api_stages);
+    if of_plans.any(|of| of.api_id == key.0 && of.stage == key.1) {
+        return Err(Fault::bad("Cannot delete a stage that is part of usage plans: remove it from the plans first"));
+    }
+    control.account.stages.remove(&key);
+    control.changed.insert(Row::Stage(key.0, key.1));
+    Ok(json!({}))
+}
+
+pub(super) fn flush_stage_cache(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let name = stage(control, params)?.stage_name.clone();
+    control.changed.insert(Row::Answers(params.named("restApiId")?.to_owned(), name));
+    Ok(json!({}))
+}
+
+pub(super) fn flush_stage_authorizers_cache(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let name = stage(control, params)?.stage_name.clone();
+    control.changed.insert(Row::Decisions(params.named("restApiId")?.to_owned(), name));
+    Ok(json!({}))
+}
+
+fn change_stage(control: &Control<'_>, api: &str, stage: &mut Stage, patch: &Patch) -> Outcome<()> {
+    let path = patch.path.as_deref().unwrap_or_default();
+    if patch.op == "copy" {
+        return promote(stage, patch, path);
+    }
+    if let Some(name) = patch.below("/variables/") {
+        if patch.op == "remove" {
+            stage.variables.remove(&name);
+        } else {
+            check(&name, patch.text())?;
+            stage.variables.insert(name, patch.text().to_owned());
         }
-        let mut stage = Stage {
-            deployment_id: deployment.to_owned(),
-            description: params.filled("description")?,
-            variables: variables(params, "variables")?,
-            documentation_version: params.filled("documentationVersion")?,
-            tracing_enabled: params.flag("tracingEnabled")?.unwrap_or(false),
-            tags: params.texts("tags")?,
-            ..new_stage(name, self.facts.now_ms)
-        };
-        if let Some(canary) = params.inner("canarySettings")? {
-            let canary = canary_of(canary, deployment)?;
-            if !canary.deployment_id.as_deref().is_some_and(|id| self.has_deployment(&api, id)) {
+        return Ok(());
+    }
+    if path.starts_with("/accessLogSettings") {
+        return change_access_log(stage, patch, path);
+    }
+    if path.starts_with("/canarySettings") {
+        return change_canary(control, api, stage, patch, path);
+    }
+    if patch.op == "remove"
+        && !["/description", "/clientCertificateId", "/cacheClusterSize", "/documentationVersion"].contains(&path)
+    {
+        return remove_setting(stage, path);
+    }
+    match path {
+        "/deploymentId" if !has_deployment(control, api, patch.text()) => return Err(no_deployment()),
+        "/deploymentId" => patch.text().clone_into(&mut stage.deployment_id),
+        "/description" => stage.description = patch.filled(),
+        "/cacheClusterEnabled" => stage.set_cache(patch.truth(), None),
+        "/cacheClusterSize" => {
+            let size = patch.filled();
+            if size.as_deref().is_some_and(|size| !SIZES.contains(&size)) {
+                return Err(Fault::bad(format!("Invalid cache cluster size. Must be one of: [{}]", SIZES.join(", "))));
+            }
+            stage.cache_cluster_size = size;
+        }
+        "/clientCertificateId" => {
+            let id = patch.filled();
+            if id.as_ref().is_some_and(|id| !control.account.certificates.contains_key(id)) {
+                return Err(Fault::missing("Invalid Client Certificate identifier specified"));
+            }
+            stage.client_certificate_id = id;
+        }
+        "/documentationVersion" => stage.documentation_version = patch.filled(),
+        "/tracingEnabled" => stage.tracing_enabled = patch.truth(),
+        _ => return change_setting(stage, patch, path),
+    }
+    Ok(())
+}
+
+fn change_canary(control: &Control<'_>, api: &str, stage: &mut Stage, patch: &Patch, path: &str) -> Outcome<()> {
+    if path == "/canarySettings" && patch.op == "remove" {
+        stage.canary_settings = None;
+        return Ok(());
+    }
+    if let Some(name) = patch.below("/canarySettings/stageVariableOverrides/") {
+        let canary = stage.canary_settings.get_or_insert_default();
+        if patch.op == "remove" {
+            canary.stage_variable_overrides.remove(&name);
+        } else {
+            check(&name, patch.text())?;
+            canary.stage_variable_overrides.insert(name, patch.text().to_owned());
+        }
+        return Ok(());
+    }
+    if patch.op == "remove" {
+        return remove_setting(stage, path);
+    }
+    match path {
+        "/canarySettings/percentTraffic" => {
+            let percent = patch.text().parse().unwrap_or(-1.0);
+            check_percent(percent)?;
+            stage.canary_settings.get_or_insert_default().percent_traffic = percent;
+        }
+        "/canarySettings/deploymentId" => {
+            if !has_deployment(control, api, patch.text()) {
                 return Err(no_deployment());
             }
-            stage.canary_settings = Some(canary);
+            stage.canary_settings.get_or_insert_default().deployment_id = patch.filled();
         }
-        if params.flag("cacheClusterEnabled")? == Some(true) {
-            stage.set_cache(true, params.filled("cacheClusterSize")?);
+        "/canarySettings/useStageCache" => {
+            stage.canary_settings.get_or_insert_default().use_stage_cache = patch.truth();
         }
-        let answer = shown_stage(&stage);
-        self.keep_stage(&api, stage);
-        Ok(answer)
+        _ => return Err(no_such_setting(path)),
     }
-
-    pub(super) fn get_stage(&mut self, params: Params) -> Outcome<Value> {
-        Ok(shown_stage(self.stage(params)?))
+    // A canary that was made by a patch serves what the stage serves until it is told otherwise.
+    if let Some(canary) = &mut stage.canary_settings {
+        canary.deployment_id.get_or_insert_with(|| stage.deployment_id.clone());
     }
-
-    pub(super) fn get_stages(&mut self, params: Params) -> Outcome<Value> {
-        let api = &self.api(params)?.id;
-        let deployment = params.filled("deploymentId")?;
-        let of = self.account.stages.iter().filter(|((of, _), _)| of == api).map(|(_, stage)| stage);
-        let fits = |stage: &&Stage| deployment.as_ref().is_none_or(|id| *id == stage.deployment_id);
-        Ok(json!({"item": of.filter(fits).map(shown_stage).collect::<Vec<_>>()}))
-    }
-
-    pub(super) fn update_stage(&mut self, params: Params) -> Outcome<Value> {
-        let api = params.named("restApiId")?;
-        let mut stage = self.stage(params)?.clone();
-        for patch in params.patches()? {
-            self.change_stage(api, &mut stage, &patch)?;
-        }
-        stage.last_updated_date = self.facts.now_ms;
-        let answer = shown_stage(&stage);
-        self.keep_stage(api, stage);
-        Ok(answer)
-    }
-
-    pub(super) fn delete_stage(&mut self, params: Params) -> Outcome<Value> {
-        let stage = self.stage(params)?;
-        let key = (params.named("restApiId")?.to_owned(), stage.stage_name.clone());
-        let mut of_plans = self.account.plans.values().flat_map(|plan| &plan.api_stages);
-        if of_plans.any(|of| of.api_id == key.0 && of.stage == key.1) {
-            return Err(Fault::bad(
-                "Cannot delete a stage that is part of usage plans: remove it from the plans first",
-            ));
-        }
-        self.account.stages.remove(&key);
-        self.changed.insert(Row::Stage(key.0, key.1));
-        Ok(json!({}))
-    }
-
-    pub(super) fn flush_stage_cache(&mut self, params: Params) -> Outcome<Value> {
-        let name = self.stage(params)?.stage_name.clone();
-        self.changed.insert(Row::Answers(params.named("restApiId")?.to_owned(), name));
-        Ok(json!({}))
-    }
-
-    pub(super) fn flush_stage_authorizers_cache(&mut self, params: Params) -> Outcome<Value> {
-        let name = self.stage(params)?.stage_name.clone();
-        self.changed.insert(Row::Decisions(params.named("restApiId")?.to_owned(), name));
-        Ok(json!({}))
-    }
-
-    fn change_stage(&self, api: &str, stage: &mut Stage, patch: &Patch) -> Outcome<()> {
-        let path = patch.path.as_deref().unwrap_or_default();
-        if patch.op == "copy" {
-            return promote(stage, patch, path);
-        }
-        if let Some(name) = patch.below("/variables/") {
-            if patch.op == "remove" {
-                stage.variables.remove(&name);
-            } else {
-                check(&name, patch.text())?;
-                stage.variables.insert(name, patch.text().to_owned());
-            }
-            return Ok(());
-        }
-        if path.starts_with("/accessLogSettings") {
-            return change_access_log(stage, patch, path);
-        }
-        if path.starts_with("/canarySettings") {
-            return self.change_canary(api, stage, patch, path);
-        }
-        if patch.op == "remove"
-            && !["/description", "/clientCertificateId", "/cacheClusterSize", "/documentationVersion"].contains(&path)
-        {
-            return remove_setting(stage, path);
-        }
-        match path {
-            "/deploymentId" if !self.has_deployment(api, patch.text()) => return Err(no_deployment()),
-            "/deploymentId" => patch.text().clone_into(&mut stage.deployment_id),
-            "/description" => stage.description = patch.filled(),
-            "/cacheClusterEnabled" => stage.set_cache(patch.truth(), None),
-            "/cacheClusterSize" => {
-                let size = patch.filled();
-                if size.as_deref().is_some_and(|size| !SIZES.contains(&size)) {
-                    return Err(Fault::bad(format!(
-                        "Invalid cache cluster size. Must be one of: [{}]",
-                        SIZES.join(", ")
-                    )));
-                }
-                stage.cache_cluster_size = size;
-            }
-            "/clientCertificateId" => {
-                let id = patch.filled();
-                if id.as_ref().is_some_and(|id| !self.account.certificates.contains_key(id)) {
-                    return Err(Fault::missing("Invalid Client Certificate identifier specified"));
-                }
-                stage.client_certificate_id = id;
-            }
-            "/documentationVersion" => stage.documentation_version = patch.filled(),
-            "/tracingEnabled" => stage.tracing_enabled = patch.truth(),
-            _ => return change_setting(stage, patch, path),
-        }
-        Ok(())
-    }
-
-    fn change_canary(&self, api: &str, stage: &mut Stage, patch: &Patch, path: &str) -> Outcome<()> {
-        if path == "/canarySettings" && patch.op == "remove" {
-            stage.canary_settings = None;
-            return Ok(());
-        }
-        if let Some(name) = patch.below("/canarySettings/stageVariableOverrides/") {
-            let canary = stage.canary_settings.get_or_insert_default();
-            if patch.op == "remove" {
-                canary.stage_variable_overrides.remove(&name);
-            } else {
-                check(&name, patch.text())?;
-                canary.stage_variable_overrides.insert(name, patch.text().to_owned());
-            }
-            return Ok(());
-        }
-        if patch.op == "remove" {
-            return remove_setting(stage, path);
-        }
-        match path {
-            "/canarySettings/percentTraffic" => {
-                let percent = patch.text().parse().unwrap_or(-1.0);
-                check_percent(percent)?;
-                stage.canary_settings.get_or_insert_default().percent_traffic = percent;
-            }
-            "/canarySettings/deploymentId" => {
-                if !self.has_deployment(api, patch.text()) {
-                    return Err(no_deployment());
-                }
-                stage.canary_settings.get_or_insert_default().deployment_id = patch.filled();
-            }
-            "/canarySettings/useStageCache" => {
-                stage.canary_settings.get_or_insert_default().use_stage_cache = patch.truth();
-            }
-            _ => return Err(no_such_setting(path)),
-        }
-        // A canary that was made by a patch serves what the stage serves until it is told otherwise.
-        if let Some(canary) = &mut stage.canary_settings {
-            canary.deployment_id.get_or_insert_with(|| stage.deployment_id.clone());
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn no_such_setting(path: &str) -> Fault {

@@ -3,6 +3,7 @@
 use serde_json::{json, Value};
 
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::sources::queue::compaction;
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::Store as _;
 use crate::store::port::Table;
@@ -97,7 +98,7 @@ fn purged_while_one_moves(is_burial: bool) -> [usize; 3] {
     };
     engine.engine.with(|state| {
         let id = state.queues.queue_id("q").unwrap();
-        state.queues().keep_stragglers(id).unwrap();
+        compaction::keep_stragglers(&mut state.queues(), id).unwrap();
     });
     assert!(has_begun(&mut engine, &|queue| queue.kept.contains(&3)));
     (0..3).for_each(|_| {

@@ -23,6 +23,7 @@ use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::sources::queue::message_key;
 use crate::sources::queue::outgoing::Sender;
 use crate::sources::queue::QueueId;
+use crate::sources::queue::{delete, redrive, send};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::{BlockingStore as _, Store, StoreError, Table, Write};
 
@@ -66,11 +67,11 @@ impl TestEngine {
         let engine = engine.reopened();
         let given = engine.engine.with(|state| {
             let (dead, target) = (state.queues.queue_id("dead").unwrap(), state.queues.queue_id("q").unwrap());
-            state.queues().begin_redrive(dead, Some("q".into()), None).unwrap();
-            state.queues().send_transfers();
+            redrive::begin_redrive(&mut state.queues(), dead, Some("q".into()), None).unwrap();
+            redrive::send_transfers(&mut state.queues());
             assert_eq!(state.queues.entries[dead].wants.len(), 2, "both are being read");
-            state.queues().cancel_redrive(dead).unwrap();
-            state.queues().delete_queue(target);
+            redrive::cancel_redrive(&mut state.queues(), dead).unwrap();
+            delete::delete_queue(&mut state.queues(), target);
             then(state, target)
         });
         (engine, given)
@@ -116,15 +117,14 @@ fn a_bound_row_and_its_message_are_durable_together_or_not_at_all() {
     let rows = vec![(Table::Event, key.clone(), Some(b"yes".to_vec()))];
     engine.store.fail(1, Fault::Full, Repeat::Always);
     engine.engine.with(|state| {
-        state
-            .queues()
-            .queue_send(
-                "q",
-                &message("told"),
-                Carried::default(),
-                Sender::Attachment(Attachment { rows, ..Attachment::default() }),
-            )
-            .unwrap();
+        send::queue_send(
+            &mut state.queues(),
+            "q",
+            &message("told"),
+            Carried::default(),
+            Sender::Attachment(Attachment { rows, ..Attachment::default() }),
+        )
+        .unwrap();
     });
     engine.advance(SECOND);
     assert_eq!(engine.visible("q"), 0);

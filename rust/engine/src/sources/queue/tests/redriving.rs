@@ -4,6 +4,7 @@ use serde_json::{json, Value};
 
 use crate::base::error::EngineError;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::sources::queue::redrive;
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::StoreError;
 
@@ -110,11 +111,11 @@ fn a_redrive_after_a_cancelled_one_counts_its_own_messages_alone() {
     };
     engine.engine.with(|state| {
         let dead = state.queues.queue_id("dead").unwrap();
-        state.queues().begin_redrive(dead, None, Some(0.5)).unwrap();
-        state.queues().send_transfers();
+        redrive::begin_redrive(&mut state.queues(), dead, None, Some(0.5)).unwrap();
+        redrive::send_transfers(&mut state.queues());
         assert_eq!(state.queues.entries[dead].wants.len(), 1, "one is being read");
-        state.queues().cancel_redrive(dead).unwrap();
-        assert_eq!(state.queues().begin_redrive(dead, None, None).unwrap(), 29);
+        redrive::cancel_redrive(&mut state.queues(), dead).unwrap();
+        assert_eq!(redrive::begin_redrive(&mut state.queues(), dead, None, None).unwrap(), 29);
     });
     (0..5).for_each(|_| engine.advance(SECOND));
     assert_eq!((engine.visible("dead"), engine.visible("q")), (0, 30));

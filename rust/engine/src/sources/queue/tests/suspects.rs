@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::dispatch::attempts::Attempt;
+use crate::dispatch::attempts::{self, Attempt};
 use crate::dispatch::invoke::Invoke;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 
@@ -111,7 +111,7 @@ fn an_invocation_that_waits_beside_a_suspect_for_its_rate_starts_when_its_time_h
             let job = Invoke { payload: Arc::from(*b"1"), qualifier: None, trace: None, waiter: None };
             state.dispatch.ready_list.invoke_bytes += 1;
             let handler = state.dispatch.function_names["f"];
-            state.dispatch().ready(Attempt::new(handler, job, 1), false);
+            attempts::ready(&mut state.dispatch(), Attempt::new(handler, job, 1), false);
         }
     });
     let invoked = |engine: &TestEngine| engine.engine.exchange(Vec::new(), 10).0.len();

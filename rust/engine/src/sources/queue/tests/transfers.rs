@@ -4,6 +4,7 @@ use serde_json::{json, Value};
 
 use crate::base::error::Reply;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::sources::queue::{compaction, redrive, serve};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::Store as _;
 use crate::store::port::Table;
@@ -76,7 +77,7 @@ fn a_dead_letter_outlives_a_sweep_under_its_move_which_a_full_disk_then_refuses(
     let mut engine = engine.reopened_slowly();
     engine.engine.with(|state| {
         let id = state.queues.queue_id("q").unwrap();
-        state.queues().serve_queue(id);
+        serve::serve_queue(&mut state.queues(), id);
     });
     let transferring = |engine: &TestEngine| {
         engine.engine.with(|state| state.queues.entries[state.queues.queue_id("q").unwrap()].transferring)
@@ -151,12 +152,12 @@ fn redriven_while_it_is_kept(is_kept_first: bool) -> Vec<String> {
     engine.engine.with(|state| {
         let dead = state.queues.queue_id("dead").unwrap();
         if is_kept_first {
-            state.queues().keep_stragglers(dead).unwrap();
+            compaction::keep_stragglers(&mut state.queues(), dead).unwrap();
         }
-        state.queues().begin_redrive(dead, Some("q".into()), None).unwrap();
-        state.queues().send_transfers();
+        redrive::begin_redrive(&mut state.queues(), dead, Some("q".into()), None).unwrap();
+        redrive::send_transfers(&mut state.queues());
         if !is_kept_first {
-            state.queues().keep_stragglers(dead).unwrap();
+            compaction::keep_stragglers(&mut state.queues(), dead).unwrap();
         }
         assert!(state.queues.entries[dead].kept.contains(&3));
     });

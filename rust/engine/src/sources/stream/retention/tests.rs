@@ -6,6 +6,7 @@ use serde_json::{json, Value};
 
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
 use crate::commit::done::Done;
+use crate::runtime::commits;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::port::{Store as _, StoreError};
 
@@ -103,7 +104,7 @@ fn a_change_that_an_app_makes_as_it_stops_is_not_asked_of_the_next_owner() {
         let Ok(Done::WhenRead(mut job)) = rooms.streams().stream_alter(alter) else { panic!("it is read") };
         job.answers(Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer))));
         rooms.ctx.commit.reads.push_back(job);
-        rooms.abandon_reads();
+        commits::abandon_reads(rooms);
     });
     let answer = told.lock().unwrap().take();
     assert!(matches!(answer, Some(Err(EngineError::OwnerLost(_)))), "{answer:?}");

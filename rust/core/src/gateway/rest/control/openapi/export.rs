@@ -5,6 +5,7 @@ use serde_json::{json, Map, Value};
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::openapi::with_references;
 use crate::gateway::rest::control::params::Params;
+use crate::gateway::rest::control::stages;
 use crate::gateway::rest::control::Control;
 use crate::gateway::rest::model::{
     shown, ApiKeySource, Authorizer, Integration, IntegrationType, Method, MethodResponse, RestApi, Stage,
@@ -20,47 +21,45 @@ struct Export<'a> {
     with_authorizers: bool,
 }
 
-impl Control<'_> {
-    pub(in crate::gateway::rest::control) fn get_export(&mut self, params: Params) -> Outcome<Value> {
-        let kind = params.named("exportType")?;
-        if kind != "oas30" && kind != "swagger" {
-            return Err(Fault::bad(format!("No API exporter for type '{kind}'")));
-        }
-        let stage = self.stage(params)?;
-        let id = params.named("restApiId")?;
-        let key = (id.to_owned(), stage.deployment_id.clone());
-        let deployment = self
-            .account
-            .deployments
-            .get(&key)
-            .ok_or_else(|| Fault::missing("Invalid Deployment identifier specified"))?;
-        let options = params.texts("parameters")?;
-        let extensions = options.get("extensions").map(String::as_str).unwrap_or_default();
-        let has = |name: &str| extensions.split(',').any(|one| one.trim() == name || one.trim() == "apigateway");
-        let export = Export {
-            api: &deployment.api,
-            is_3: kind == "oas30",
-            with_integrations: has("integrations"),
-            with_authorizers: has("authorizers"),
-        };
-        let version = deployment.api.version.clone().unwrap_or_else(|| date_of(deployment.created_date));
-        let document = export.document(stage, &version, self.facts.region);
-        let accepts = params.filled("accepts")?.unwrap_or_else(|| "application/json".into());
-        let (body, ending) = match accepts.as_str() {
-            "application/json" | "*/*" => (serde_json::to_string_pretty(&document).unwrap_or_default(), "json"),
-            "application/yaml" => (serde_yaml_ng::to_string(&document).unwrap_or_default(), "yaml"),
-            other => {
-                return Err(Fault::bad(format!(
-                    "Invalid export format '{other}'. Valid options are application/json and application/yaml"
-                )))
-            }
-        };
-        Ok(json!({
-            "body": body,
-            "contentType": "application/octet-stream",
-            "contentDisposition": format!("attachment; filename=\"{kind}_{version}.{ending}\""),
-        }))
+pub(in crate::gateway::rest::control) fn get_export(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let kind = params.named("exportType")?;
+    if kind != "oas30" && kind != "swagger" {
+        return Err(Fault::bad(format!("No API exporter for type '{kind}'")));
     }
+    let stage = stages::stage(control, params)?;
+    let id = params.named("restApiId")?;
+    let key = (id.to_owned(), stage.deployment_id.clone());
+    let deployment = control
+        .account
+        .deployments
+        .get(&key)
+        .ok_or_else(|| Fault::missing("Invalid Deployment identifier specified"))?;
+    let options = params.texts("parameters")?;
+    let extensions = options.get("extensions").map(String::as_str).unwrap_or_default();
+    let has = |name: &str| extensions.split(',').any(|one| one.trim() == name || one.trim() == "apigateway");
+    let export = Export {
+        api: &deployment.api,
+        is_3: kind == "oas30",
+        with_integrations: has("integrations"),
+        with_authorizers: has("authorizers"),
+    };
+    let version = deployment.api.version.clone().unwrap_or_else(|| date_of(deployment.created_date));
+    let document = export.document(stage, &version, control.facts.region);
+    let accepts = params.filled("accepts")?.unwrap_or_else(|| "application/json".into());
+    let (body, ending) = match accepts.as_str() {
+        "application/json" | "*/*" => (serde_json::to_string_pretty(&document).unwrap_or_default(), "json"),
+        "application/yaml" => (serde_yaml_ng::to_string(&document).unwrap_or_default(), "yaml"),
+        other => {
+            return Err(Fault::bad(format!(
+                "Invalid export format '{other}'. Valid options are application/json and application/yaml"
+            )))
+        }
+    };
+    Ok(json!({
+        "body": body,
+        "contentType": "application/octet-stream",
+        "contentDisposition": format!("attachment; filename=\"{kind}_{version}.{ending}\""),
+    }))
 }
 
 fn date_of(ms: u64) -> String {

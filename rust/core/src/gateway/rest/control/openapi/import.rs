@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{json, Value};
 
-use crate::gateway::rest::control::apis::{check_policy, shown_api, shown_with_tags};
+use crate::gateway::rest::control::apis::{self, check_policy, shown_api, shown_with_tags};
 use crate::gateway::rest::control::authorizers::check_authorizer;
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::gateway_responses::check_gateway_response;
@@ -59,96 +59,99 @@ fn base_path(document: &Value, mode: &str) -> Outcome<String> {
 /// The parameter that says the API's name, whatever the document's title is. AWS has none.
 const KEPT_NAME: &str = "x-forebay-name";
 
-impl Control<'_> {
-    pub(in crate::gateway::rest::control) fn import_rest_api(&mut self, params: Params) -> Outcome<Value> {
-        let document = read(params)?;
-        let api = self.new_api("")?;
-        let (api, warnings) = self.import(&document, api, params)?;
-        let mut answer = shown_api(&api);
-        if !warnings.is_empty() {
-            answer["warnings"] = json!(warnings);
-        }
-        self.keep(api);
-        Ok(answer)
+pub(in crate::gateway::rest::control) fn import_rest_api(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let document = read(params)?;
+    let api = apis::new_api(control, "")?;
+    let (api, warnings) = import(control, &document, api, params)?;
+    let mut answer = shown_api(&api);
+    if !warnings.is_empty() {
+        answer["warnings"] = json!(warnings);
     }
+    control.keep(api);
+    Ok(answer)
+}
 
-    pub(in crate::gateway::rest::control) fn put_rest_api(&mut self, params: Params) -> Outcome<Value> {
-        let mut api = self.api(params)?.clone();
-        let document = read(params)?;
-        match params.text("mode")? {
-            Some("overwrite") => {
-                let known = api.resources;
-                api = RestApi {
-                    id: api.id,
-                    created_date: api.created_date,
-                    root_resource_id: api.root_resource_id,
-                    endpoint_configuration: api.endpoint_configuration,
-                    tags: api.tags,
-                    policy: api.policy,
-                    disable_execute_api_endpoint: api.disable_execute_api_endpoint,
-                    documentation_parts: api.documentation_parts,
-                    documentation_versions: api.documentation_versions,
-                    // Emptied by the import, which takes the ids of paths that stay.
-                    resources: known,
-                    ..RestApi::default()
-                };
-            }
-            None | Some("" | "merge") => {}
-            Some(other) => {
-                return Err(Fault::bad(format!("Invalid mode '{other}'. Valid options are merge and overwrite")))
-            }
+pub(in crate::gateway::rest::control) fn put_rest_api(control: &mut Control<'_>, params: Params) -> Outcome<Value> {
+    let mut api = control.api(params)?.clone();
+    let document = read(params)?;
+    match params.text("mode")? {
+        Some("overwrite") => {
+            let known = api.resources;
+            api = RestApi {
+                id: api.id,
+                created_date: api.created_date,
+                root_resource_id: api.root_resource_id,
+                endpoint_configuration: api.endpoint_configuration,
+                tags: api.tags,
+                policy: api.policy,
+                disable_execute_api_endpoint: api.disable_execute_api_endpoint,
+                documentation_parts: api.documentation_parts,
+                documentation_versions: api.documentation_versions,
+                // Emptied by the import, which takes the ids of paths that stay.
+                resources: known,
+                ..RestApi::default()
+            };
         }
-        let (api, warnings) = self.import(&document, api, params)?;
-        let mut answer = shown_with_tags(&api);
-        if !warnings.is_empty() {
-            answer["warnings"] = json!(warnings);
+        None | Some("" | "merge") => {}
+        Some(other) => {
+            return Err(Fault::bad(format!("Invalid mode '{other}'. Valid options are merge and overwrite")))
         }
-        self.keep(api);
-        Ok(answer)
     }
+    let (api, warnings) = import(control, &document, api, params)?;
+    let mut answer = shown_with_tags(&api);
+    if !warnings.is_empty() {
+        answer["warnings"] = json!(warnings);
+    }
+    control.keep(api);
+    Ok(answer)
+}
 
-    fn import(&mut self, document: &Value, api: RestApi, params: Params) -> Outcome<(RestApi, Vec<String>)> {
-        let options = params.texts("parameters")?;
-        let mode = options.get("basepath").or_else(|| options.get("basePath")).map_or("", String::as_str);
-        let base = base_path(document, mode)?;
-        let is_merge = params.text("mode")? != Some("overwrite");
-        let mut import = Import {
-            is_3: document.get("openapi").is_some(),
-            known: api.resources.values().map(|one| (one.path.clone(), one.id.clone())).collect(),
-            control: self,
-            api,
-            document,
-            warnings: Vec::new(),
-            errors: Vec::new(),
-        };
-        if !is_merge {
-            let root = import.api.root_resource_id.clone();
-            import.api.resources.retain(|id, _| *id == root);
-            import.api.resources.values_mut().for_each(|root| root.methods.clear());
-        }
-        if let Some(kind) = options.get("endpointConfigurationTypes") {
-            import.api.endpoint_configuration =
-                EndpointConfiguration { types: vec![kind.clone()], ..EndpointConfiguration::default() };
-        }
-        import.settings()?;
-        // In one step: whoever was killed between two would not find the API by its name any more.
-        if let Some(name) = options.get(KEPT_NAME).filter(|name| !name.is_empty()) {
-            import.api.name.clone_from(name);
-        }
-        import.models();
-        import.validators();
-        import.authorizers();
-        import.gateway_responses();
-        import.paths(&base);
-        let Import { api, warnings, errors, .. } = import;
-        if !errors.is_empty() {
-            return Err(Fault::bad(format!("Errors found during import:\n\t{}", errors.join("\n\t"))));
-        }
-        if params.flag("failOnWarnings")?.unwrap_or(false) && !warnings.is_empty() {
-            return Err(Fault::bad(format!("Warnings found during import:\n\t{}", warnings.join("\n\t"))));
-        }
-        Ok((api, warnings))
+fn import(
+    control: &mut Control<'_>,
+    document: &Value,
+    api: RestApi,
+    params: Params,
+) -> Outcome<(RestApi, Vec<String>)> {
+    let options = params.texts("parameters")?;
+    let mode = options.get("basepath").or_else(|| options.get("basePath")).map_or("", String::as_str);
+    let base = base_path(document, mode)?;
+    let is_merge = params.text("mode")? != Some("overwrite");
+    let mut import = Import {
+        is_3: document.get("openapi").is_some(),
+        known: api.resources.values().map(|one| (one.path.clone(), one.id.clone())).collect(),
+        control,
+        api,
+        document,
+        warnings: Vec::new(),
+        errors: Vec::new(),
+    };
+    if !is_merge {
+        let root = import.api.root_resource_id.clone();
+        import.api.resources.retain(|id, _| *id == root);
+        import.api.resources.values_mut().for_each(|root| root.methods.clear());
     }
+    if let Some(kind) = options.get("endpointConfigurationTypes") {
+        import.api.endpoint_configuration =
+            EndpointConfiguration { types: vec![kind.clone()], ..EndpointConfiguration::default() };
+    }
+    import.settings()?;
+    // In one step: whoever was killed between two would not find the API by its name any more.
+    if let Some(name) = options.get(KEPT_NAME).filter(|name| !name.is_empty()) {
+        import.api.name.clone_from(name);
+    }
+    import.models();
+    import.validators();
+    import.authorizers();
+    import.gateway_responses();
+    import.paths(&base);
+    let Import { api, warnings, errors, .. } = import;
+    if !errors.is_empty() {
+        return Err(Fault::bad(format!("Errors found during import:\n\t{}", errors.join("\n\t"))));
+    }
+    if params.flag("failOnWarnings")?.unwrap_or(false) && !warnings.is_empty() {
+        return Err(Fault::bad(format!("Warnings found during import:\n\t{}", warnings.join("\n\t"))));
+    }
+    Ok((api, warnings))
 }
 
 fn read(params: Params) -> Outcome<Value> {

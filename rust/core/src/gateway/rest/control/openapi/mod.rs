@@ -2,8 +2,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions.html>
 
-mod export;
-mod import;
+pub(super) mod export;
+pub(super) mod import;
 mod methods;
 
 use serde_json::{Map, Value};
