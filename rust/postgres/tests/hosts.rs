@@ -166,11 +166,12 @@ fn why_a_store_is_not_taken_is_known_apart() {
         let settings = Settings::new(&server.url(""), "untaken", Durability::PowerLoss).unwrap().named("one");
         let membership = Membership::join(settings).unwrap();
         let until = Instant::now() + Duration::from_secs(60);
-        while !membership.untaken().is_some_and(|text| text.contains("lock timeout")) {
-            assert!(Instant::now() < until, "{:?}", membership.untaken());
+        // A beat may have to wait on a busy machine; the next one gets through, as only takes meet the lock.
+        let is_told = || membership.untaken().is_some_and(|text| text.contains("lock timeout"));
+        while !is_told() || membership.unanswered().is_some() {
+            assert!(Instant::now() < until, "{:?}, {:?}", membership.untaken(), membership.unanswered());
             std::thread::sleep(Duration::from_millis(50));
         }
-        assert_eq!(membership.unanswered(), None);
         assert!(membership.event(Duration::from_secs(60)).is_some(), "it owns the store then");
         while membership.untaken().is_some() {
             assert!(Instant::now() < until, "{:?}", membership.untaken());
