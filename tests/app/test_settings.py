@@ -52,6 +52,8 @@ def test_an_apps_options(options, text):
     [
         ("postgresql:/shop:hidden@db.example/shop", "store='postgresql:/…': a directory"),
         ("mysql://shop:hidden@db.example/shop", "store='mysql://…': a directory"),
+        ("postgresq://shop:hidden@db.example/shop", "A store's URL does not begin with postgresq://"),
+        ("'postgresql://shop:hidden@db.example/shop'", "Take the quotes off"),
         ("jdbc:postgresql://shop:hidden@db.example/shop", "store='jdbc:postgresql://…': a directory"),
         ("./data/mysql://shop:hidden@db.example/shop", "store='…': a directory"),
         (
@@ -84,6 +86,63 @@ def test_a_url_that_is_refused_does_not_show_its_password(store, text):
     told = str(caught.value) + shown(store)
     assert not any(part in told for part in ("hid", "den", "zen", "W0rd", "db.example"))
     assert shown(store).endswith("…")
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "shop:hidden@db.example/shop",
+        "shop:hidden@db.example:5432/shop",
+        "shop:hid/den@db.example",
+        "shop@db.example/shop",
+        "//shop:hidden@db.example/shop",
+        "//db.example:5432/shop",
+        "postgresql:shop:hidden@db.example/shop",
+        "postgres:db.example/shop",
+        "PostgreSQL//shop:hidden@db.example/shop",
+        "db.example:5432/shop",
+        "db.example:5432",
+        "db.example/shop?password=hidden",
+        "host=db.example user=shop password=hidden",
+        "user = shop password = hidden",
+    ],
+)
+def test_a_url_without_its_scheme_is_no_directory(store):
+    """It became one, password and all: each machine had a store of its own, and a line of the log was all that told."""
+    with pytest.raises(InvalidParameterValue) as caught:
+        App("a", store=store)
+    assert "such a URL begins with postgresql://" in str(caught.value)
+    assert "write ./ before it" in str(caught.value)
+    assert not any(part in str(caught.value) + shown(store) for part in ("hid", "den", "db.example"))
+    assert App("a", store=f"./{store}").settings.store == f"./{store}"
+
+
+@pytest.mark.parametrize(
+    ("store", "text"),
+    [
+        ("$DATABASE_URL", "begins with $DATABASE_URL, which"),
+        ("${DATABASE_URL}", "begins with ${DATABASE_URL}, which"),
+        ("$(DATABASE_URL)", "begins with $(DATABASE_URL), which"),
+        ("$HOME/data", "begins with a variable, which"),
+        ("$hid:den@db.example/shop", "begins with a variable, which"),
+    ],
+)
+def test_a_variable_that_nobody_has_put_a_value_in_for_is_no_directory(store, text):
+    with pytest.raises(InvalidParameterValue) as caught:
+        App("a", store=store)
+    assert text in str(caught.value)
+    assert not any(part in str(caught.value) for part in ("hid", "den", "db.example"))
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        *("data", "shop@home", "shop@home/", "a:b", "./a:b", "../shop:a@b/c", "/srv/shop:a@b/c", "./$DATA", "data/$x"),
+        *("12:30", "data/postgres:1", "postgresql", "postgresql/data", "data//x", "what?", "user", "my=shop"),
+    ],
+)
+def test_other_names_are_those_of_directories(store):
+    assert App("a", store=store).settings.place == store
 
 
 def test_the_scheme_of_a_url_may_be_written_in_capitals():

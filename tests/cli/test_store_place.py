@@ -6,12 +6,18 @@ import click
 import pytest
 from cli_commands import forebay
 
-from forebay.cli.store_place import ServerStore, read
+from forebay.cli.store_place import ServerStore, as_text, read
 
 
 def test_a_store_is_a_directory_or_a_url():
     assert read("POSTGRES://me@db/shop") == ServerStore("postgres://me@db/shop")
     assert read("./data") == Path("data")
+
+
+def test_a_directory_named_like_a_url_stays_one():
+    """A path forgets the ./ before it, and the app was told what it refuses."""
+    assert as_text(read("./shop:a@b")) == "./shop:a@b"
+    assert as_text(read("./data")) == "data"
 
 
 @pytest.mark.parametrize(
@@ -20,6 +26,7 @@ def test_a_store_is_a_directory_or_a_url():
         ("jdbc:postgresql://db.example/shop?password=hidden", "jdbc:postgresql://…: a directory"),
         (" postgresql://shop:hidden@db.example/shop", "postgresql://…: it has white space around it"),
         ("postgresql://shop:hidden@db.example/shop\n", "(a file or a secret ends with a newline)"),
+        ("shop:hidden@db.example/shop", "…: it reads like the URL of a server"),
     ],
 )
 def test_what_is_neither_is_refused_without_its_password(store, text, monkeypatch, tmp_path):

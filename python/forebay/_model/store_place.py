@@ -18,6 +18,19 @@ UNANSWERED: Final = (
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^@/?#]*@")
 _LIKE_A_URL: Final = re.compile(r"(jdbc:)?[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
 _LONE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_VARIABLE: Final = re.compile(r"\$(\w+|\{\w+\}|\(\w+\))")
+_A_DIRECTORY: Final = re.compile(r"/(?!/)|\.{1,2}/")
+_WITHOUT_SCHEME: Final = re.compile(
+    r"""postgres(ql)?(:|//)        # the scheme, misspelt
+    |.*:.*@                        # user:password@
+    |[^/]*@[^/]+/.                 # user@host/database
+    |//+[^/]*[@:]
+    |[^/:]+:\d{3,5}(/|$)           # host:port
+    |(host|hostaddr|port|user|password|dbname|service)\s*=
+    |.*\?\w+=                      # what follows a database
+    """,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
 
 
 def is_on_server(store: str) -> bool:
@@ -38,6 +51,16 @@ def is_misspelt(store: str) -> bool:
     return ("://" in store or _LIKE_A_URL.match(store) is not None) and not is_on_server(store)
 
 
+def lacks_scheme(store: str) -> bool:
+    """Whether this reads like a URL without its scheme, or settings of libpq. It would become the name of a directory, too.
+
+    What begins like the path of a directory is one, whatever its names are.
+    """
+    if store == MEMORY or is_on_server(store) or _A_DIRECTORY.match(store):
+        return False
+    return _WITHOUT_SCHEME.match(store) is not None
+
+
 def is_ambiguous(store: str) -> bool:
     """Whether a URL has an @ or a % where none may stand: a password with signs of its own would be taken for something else.
 
@@ -55,13 +78,38 @@ def refusal(store: str) -> str | None:
         newline = " (a file or a secret ends with a newline)" if store.endswith(("\n", "\r")) else ""
         return f"it has white space around it{newline}: take that off"
     if is_misspelt(store):
-        return "a directory, ':memory:', or a URL as text: postgresql://user@host/database"
+        return f"a directory, ':memory:', or a URL as text: postgresql://user@host/database. {_misspelling(store)}"
+    if variable := _VARIABLE.match(store):
+        # What follows may be a password.
+        name = variable[0] if variable.end() == len(store) else "a variable"
+        return (
+            f"it begins with {name}, which nobody has put a value in for: a shell does that outside of single quotes, and no "
+            "other program does. For a directory of that name write ./ before it"
+        )
+    if lacks_scheme(store):
+        return (
+            "it reads like the URL of a server, and such a URL begins with postgresql://: postgresql://user@host/database. "
+            "For a directory of that name write ./ before it"
+        )
     if is_ambiguous(store):
         return (
             "what its user and its password are is not clear. In a user or a password of a URL write @ as %40, / as %2F, "
             "? as %3F, # as %23, : as %3A and % as %25"
         )
     return None
+
+
+def _misspelling(store: str) -> str:
+    """Say what is wrong with what is no URL of a store."""
+    if store[0] in "'\"":
+        return "Take the quotes off that are around it"
+    scheme = _LIKE_A_URL.match(store)
+    return f"A store's URL does not begin with {scheme[0]}" if scheme else "The name of a directory has no :// in it"
+
+
+def as_directory(path: str) -> str:
+    """Give a directory as it is written where it might be read as something else."""
+    return path if refusal(path) is None else f"./{path}"
 
 
 def with_password(store: str) -> str:

@@ -53,7 +53,8 @@ def read_directory(given: object) -> Path:
 
 def as_text(store: StorePlace) -> str:
     """Give a store as an app and the engine are told it."""
-    return store.url if isinstance(store, ServerStore) else str(store)
+    # A path has lost the ./ that made it one.
+    return store.url if isinstance(store, ServerStore) else store_place.as_directory(str(store))
 
 
 def directory(store: StorePlace) -> Path:
