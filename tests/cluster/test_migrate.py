@@ -193,6 +193,57 @@ async def test_no_app_starts_on_what_was_migrated_until_the_mark_is_taken_back(u
     assert "--unmark" in wrong.stderr
 
 
+async def test_a_fencing_token_is_above_all_that_were_given_before_a_migration(
+    server: Postgres, tmp_path: Path
+) -> None:
+    """In a new schema the tokens began at 1: a system that fences by them refused all that the handlers wrote."""
+    first, second, third = (f"{server.url}?sslmode=disable&schema=fence_{name}" for name in ("a", "b", "c"))
+    tokens: list[int | None] = []
+
+    async def run(store: str) -> None:
+        app = forebay.App("shop", store=store)
+        app.stream("orders")
+
+        @app.on_stream("orders")
+        async def note(_: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
+            tokens.append(context.fencing_token)
+
+        async with app:
+            await app.stream("orders").put("one", "one")
+            await handle_all(app)
+
+    for _ in range(3):
+        await run(first)
+    ways = [(first, str(tmp_path / "there")), (str(tmp_path / "there"), second), (second, third)]
+    for source, target in ways:
+        moved = await asyncio.to_thread(migrate, source, target)
+        assert moved.returncode == 0, moved.stderr
+        await run(target)
+    given = [token for token in tokens if token is not None]
+    assert given[:3] == [1, 2, 3]
+    assert [token is None for token in tokens] == [False, False, False, True, False, False]
+    assert given == sorted(set(given)), tokens
+
+
+async def test_a_target_whose_tokens_cannot_be_raised_yet_is_refused(server: Postgres, tmp_path: Path) -> None:
+    """Whoever owns a store would lose it: its fencing token is left alone until it is free."""
+    source, target = (f"{server.url}?sslmode=disable&schema=raise_{name}" for name in ("a", "b"))
+    async with app_on(source, []) as app:
+        await put(app, "one")
+
+    def stop(_records: int, _rows: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        await asyncio.to_thread(migrate_store, source, target, None, stop)
+    server.sql("UPDATE raise_b.unit SET owner = 'gone/1/x', epoch = 0")
+    refused = await asyncio.to_thread(migrate, source, target)
+    assert refused.returncode == 1
+    assert "the target had an owner that has just died: run this again" in refused.stderr
+    again = await asyncio.to_thread(migrate, source, target)
+    assert again.returncode == 0, again.stderr
+
+
 def test_what_cannot_be_migrated_is_refused(url: str, tmp_path: Path) -> None:
     both = migrate(str(tmp_path / "a"), str(tmp_path / "b"))
     assert both.returncode == 2

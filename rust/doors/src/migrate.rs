@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use forebay_engine::base::error::EngineError;
 use forebay_engine::store::directory::{Directory, Ownership};
-use forebay_engine::store::migrate::{migrate, unmark as take_mark, Copied};
+use forebay_engine::store::migrate::{fenced, migrate, unmark as take_mark, Copied};
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
-use forebay_postgres::{find, is_url, PostgresStore};
+use forebay_postgres::{fence_above, find, is_url, PostgresStore};
 
 use crate::member::{described, Member, Owner};
 
@@ -56,9 +56,12 @@ impl End {
         }
     }
 
-    /// A store on a server that promises so much at least.
-    fn on_server(url: &str, app: Option<&str>, durability: Durability) -> Result<Self, EngineError> {
+    /// A store on a server that promises so much at least; its fencing tokens are above this one from now on.
+    fn on_server(url: &str, app: Option<&str>, durability: Durability, above: u64) -> Result<Self, EngineError> {
         let settings = find(url, app, durability)?;
+        if above > 0 {
+            fence_above(&settings, above)?;
+        }
         let (app, place) = (settings.app().to_owned(), settings.place().to_owned());
         let member = Member::join(settings)?;
         let until = Instant::now() + FREE_WITHIN;
@@ -82,11 +85,20 @@ impl End {
         }
     }
 
-    fn open(place: &str, app: Option<&str>, durability: Durability) -> Result<Self, EngineError> {
+    fn open(place: &str, app: Option<&str>, durability: Durability, above: u64) -> Result<Self, EngineError> {
         if is_url(place) {
-            return Self::on_server(place, app, durability);
+            return Self::on_server(place, app, durability, above);
         }
         Self::in_directory(Path::new(place), app)
+    }
+
+    /// The highest fencing token that this store, and those that it was copied from, can have given out.
+    fn given(&self) -> Result<u64, EngineError> {
+        let own = match &self.holds {
+            Holds::Directory { .. } => 0,
+            Holds::Server(_, epoch) => *epoch,
+        };
+        Ok(own.max(fenced(self.store.as_ref())?))
     }
 }
 
@@ -123,11 +135,16 @@ pub fn run(
     goes_on: &mut dyn FnMut(Copied) -> bool,
 ) -> Result<Option<(String, Copied)>, EngineError> {
     // From a server that promises little the way out is open.
-    let End { store: mut source, app, holds } =
-        End::open(from, app.filter(|_| is_url(from)), Durability::ProcessCrash)?;
-    let mut target = End::open(to, Some(&app), Durability::PowerLoss)?;
+    let source = End::open(from, app.filter(|_| is_url(from)), Durability::ProcessCrash, 0)?;
+    let given = source.given()?;
+    let End { store: mut source, app, holds } = source;
+    let mut target = End::open(to, Some(&app), Durability::PowerLoss, given)?;
+    if matches!(target.holds, Holds::Server(_, epoch) if epoch <= given) {
+        let text = "the target had an owner that has just died: run this again, so that its fencing tokens go on above those of the source";
+        return Err(refused(text.into()));
+    }
     let (mut is_lost, place) = (false, target.holds.place(to));
-    let copied = migrate(source.as_mut(), target.store.as_mut(), &place, &mut |copied| {
+    let copied = migrate(source.as_mut(), target.store.as_mut(), &place, given, &mut |copied| {
         is_lost |= !holds.is_held();
         !is_lost && goes_on(copied)
     })?;
@@ -142,6 +159,6 @@ pub fn run(
 /// Let an app open a store again that a migration has copied to another one; gives where that is. `None`: no migration has.
 pub fn unmark(place: &str, app: Option<&str>) -> Result<Option<String>, EngineError> {
     // As long as it is held: who lets go of it writes no more.
-    let mut end = End::open(place, app.filter(|_| is_url(place)), Durability::ProcessCrash)?;
+    let mut end = End::open(place, app.filter(|_| is_url(place)), Durability::ProcessCrash, 0)?;
     Ok(take_mark(end.store.as_mut())?)
 }

@@ -11,6 +11,7 @@ mod chores;
 mod connect;
 mod door;
 mod errors;
+mod fencing;
 mod link;
 mod look;
 mod membership;
@@ -25,6 +26,7 @@ mod tls;
 mod writer;
 
 pub use door::Door;
+pub use fencing::fence_above;
 pub use look::{drain, find, look, want, Look, MemberSeen};
 pub use membership::{Event, Membership};
 pub use owner_watch::OwnerWatch;

@@ -78,6 +78,8 @@ pub(crate) const SWEEP: &str = "SELECT @.sweep_1()";
 pub(crate) const TAKE: &str =
     "UPDATE @.unit SET epoch = epoch + 1, owner = $2, stamp = 0, wanted = NULL WHERE id = $1 \
                                RETURNING epoch, n, row_count, row_sum";
+/// Has the next epoch be above this one. Who owns the unit would lose it.
+pub(crate) const RAISE_EPOCH: &str = "UPDATE @.unit SET epoch = $2 WHERE id = $1 AND epoch < $2 AND owner IS NULL";
 /// Goes on with a unit that this process has taken as a member.
 pub(crate) const TAKEN: &str = "UPDATE @.unit SET stamp = 0 WHERE id = $1 AND owner = $2 AND epoch = $3 \
                                 RETURNING epoch, n, row_count, row_sum";

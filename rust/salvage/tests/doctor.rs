@@ -44,7 +44,7 @@ fn a_store_into_which_a_migration_was_stopped_is_not_called_damaged() {
     let (whole, half, saved) = (quick_dir(), quick_dir(), quick_dir());
     source(whole.path());
     let (mut from, mut into) = (open(whole.path()).unwrap(), open(half.path()).unwrap());
-    assert_eq!(migrate(&mut from, &mut into, "elsewhere", &mut |copied| copied.records == 0), Ok(None));
+    assert_eq!(migrate(&mut from, &mut into, "elsewhere", 0, &mut |copied| copied.records == 0), Ok(None));
     drop((from, into));
     assert_eq!(examine(half.path()).err(), Some(StoreError::Refused(UNFINISHED.into())));
     assert_eq!(salvage(half.path(), saved.path()).err(), Some(StoreError::Refused(UNFINISHED.into())));
@@ -72,7 +72,7 @@ fn a_half_migrated_store_whose_first_page_is_gone_is_salvaged() {
     let (whole, half, saved) = (quick_dir(), quick_dir(), quick_dir());
     source(whole.path());
     let (mut from, mut into) = (open(whole.path()).unwrap(), open(half.path()).unwrap());
-    assert_eq!(migrate(&mut from, &mut into, "elsewhere", &mut |copied| copied.rows == 0), Ok(None));
+    assert_eq!(migrate(&mut from, &mut into, "elsewhere", 0, &mut |copied| copied.rows == 0), Ok(None));
     drop((from, into));
     let file = half.path().join("forebay.db");
     let mut bytes = fs::read(&file).unwrap();

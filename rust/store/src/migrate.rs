@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::chunk::Chunk;
-use crate::format::keys::{APP, MIGRATING, MOVED, NEXT_LOG, NEXT_SHARD};
+use crate::format::keys::{APP, FENCED, MIGRATING, MOVED, NEXT_LOG, NEXT_SHARD};
 use crate::format::{ShardId, Table, FIRST_QUEUE_LOG};
 use crate::port::{BlockingStore as _, Outcome, Reader, Rows, Store, StoreError, Token, Unit, Write};
 
@@ -52,15 +52,24 @@ pub struct Copied {
     pub earlier_rows: u64,
 }
 
+/// The highest fencing token that the stores which this one was copied from have given out; 0: they have given none.
+pub fn fenced(store: &dyn Store) -> Result<u64, StoreError> {
+    let Some(bytes) = store.reader()?.get(Table::Meta, FENCED)? else { return Ok(0) };
+    let token = bytes.try_into().map(u64::from_be_bytes);
+    token.map_err(|_| StoreError::Corrupt("the highest fencing token is not a number".into()))
+}
+
 /// Copy a store into one that is empty, or that holds what a copy of the same source left. The source is marked then as one that went to
-/// `place`, and the target is declared whole after that: there is no moment at which both can be opened. `goes_on` is asked after each
-/// commit, and once more before the source is marked; `None`: it said no, and the copy can be continued.
+/// `place`, and the target is declared whole after that: there is no moment at which both can be opened. The target keeps `given`, the
+/// highest fencing token that was given out so far. `goes_on` is asked after each commit, and once more before the source is marked;
+/// `None`: it said no, and the copy can be continued.
 ///
 /// [`StoreError::Refused`]: the target holds something else, or the source has changed since the copy began, or was copied before.
 pub fn migrate(
     source: &mut dyn Store,
     target: &mut dyn Store,
     place: &str,
+    given: u64,
     goes_on: &mut dyn FnMut(Copied) -> bool,
 ) -> Result<Option<Copied>, StoreError> {
     let taken = source.take_now(Unit::All)?;
@@ -78,7 +87,7 @@ pub fn migrate(
     let token = target.take_now(Unit::All)?;
     // The commit that marked the source is none that has changed it.
     let mark = Mark::of(taken.commits - u64::from(is_marked), token.commits);
-    let mut copy = Copy { from, into, target, token, mark, copied: Copied::default(), goes_on };
+    let mut copy = Copy { from, into, target, token, mark, given, copied: Copied::default(), goes_on };
     copy.begin()?;
     let is_whole = copy.all()?;
     let mut taken = taken;
@@ -91,7 +100,7 @@ pub fn migrate(
         })?;
     }
     if is_whole {
-        copy.submit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }])?;
+        copy.declare_whole()?;
     }
     let (copied, token) = (copy.copied, copy.token);
     target.release(Unit::All, token);
@@ -154,6 +163,7 @@ struct Copy<'a> {
     target: &'a mut dyn Store,
     token: Token,
     mark: Mark,
+    given: u64,
     copied: Copied,
     goes_on: &'a mut dyn FnMut(Copied) -> bool,
 }
@@ -231,6 +241,16 @@ impl Copy<'_> {
             self.compare(table)?;
         }
         Ok((self.goes_on)(self.copied))
+    }
+
+    /// Let the target be opened.
+    fn declare_whole(&mut self) -> Result<(), StoreError> {
+        let mut writes = vec![Write::Remove { table: Table::Meta, key: MIGRATING.into() }];
+        if self.given > 0 {
+            let value = self.given.to_be_bytes().into();
+            writes.push(Write::Set { table: Table::Meta, key: FENCED.into(), value });
+        }
+        self.submit(&writes)
     }
 
     /// The numbers of logs that the source has given out.
@@ -354,7 +374,7 @@ fn submit(store: &mut dyn Store, token: Token, writes: &[Write]) -> Result<Token
 
 /// What each store keeps of itself.
 fn is_own(table: Table, key: &[u8]) -> bool {
-    table == Table::Meta && (key == APP || key == MIGRATING || key == MOVED)
+    table == Table::Meta && [APP, FENCED, MIGRATING, MOVED].contains(&key)
 }
 
 /// Rows, without those that each store keeps of itself.

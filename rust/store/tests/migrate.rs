@@ -8,7 +8,7 @@ use forebay_store::fault::{Crash, Fault, FaultStore, Repeat};
 use forebay_store::format::keys::{MIGRATING, MOVED, NEXT_LOG, NEXT_SHARD};
 use forebay_store::format::FIRST_QUEUE_LOG;
 use forebay_store::memory::MemoryStore;
-use forebay_store::migrate::{migrate, moved, unmark, Copied};
+use forebay_store::migrate::{fenced, migrate, moved, unmark, Copied};
 use forebay_store::port::{BlockingStore as _, Durability, Rows, Store, StoreError, Table, Write};
 use forebay_store::sqlite::SqliteStore;
 
@@ -55,11 +55,11 @@ fn all_of_a_store_is_in_the_other_one_afterwards() {
     let before = contents(&source);
     let dir = quick_dir();
     let mut middle = SqliteStore::open(dir.path(), Durability::PowerLoss).unwrap();
-    let copied = migrate(&mut source, &mut middle, "elsewhere", &mut |_| true).unwrap();
+    let copied = migrate(&mut source, &mut middle, "elsewhere", 0, &mut |_| true).unwrap();
     assert_eq!(copied, Some(Copied { records: 500 + 380 + 5, rows: 3_002, ..Copied::default() }));
     assert_eq!(contents(&middle), before);
     let mut back = MemoryStore::new();
-    migrate(&mut middle, &mut back, "elsewhere", &mut |_| true).unwrap().unwrap();
+    migrate(&mut middle, &mut back, "elsewhere", 0, &mut |_| true).unwrap().unwrap();
     assert_eq!(contents(&back), before);
     // It goes on with the numbers that the source would have given.
     back.commit(&[append(2, 500, 1), append(0, 500, 1)]).unwrap();
@@ -71,11 +71,11 @@ fn the_source_is_marked_when_all_is_copied_and_the_mark_can_be_taken_back() {
     let mut source = source();
     let before = contents(&source);
     let mark = |source: &FaultStore| source.reader().unwrap().get(Table::Meta, MOVED).unwrap();
-    assert_eq!(migrate(&mut source, &mut MemoryStore::new(), "elsewhere", &mut |copied| copied.rows == 0), Ok(None));
+    assert_eq!(migrate(&mut source, &mut MemoryStore::new(), "elsewhere", 0, &mut |copied| copied.rows == 0), Ok(None));
     assert_eq!(mark(&source), None, "it was stopped");
     assert_eq!(unmark(&mut source), Ok(None));
     let mut target = MemoryStore::new();
-    migrate(&mut source, &mut target, "elsewhere", &mut |_| true).unwrap().unwrap();
+    migrate(&mut source, &mut target, "elsewhere", 0, &mut |_| true).unwrap().unwrap();
     assert_eq!(mark(&source).as_deref(), Some(&b"elsewhere"[..]));
     assert_eq!(target.reader().unwrap().get(Table::Meta, MOVED).unwrap(), None);
     let again = refusal(&mut source, &mut MemoryStore::new());
@@ -126,7 +126,7 @@ fn a_copy_that_is_stopped_goes_on_where_it_was() {
     let (mut records, mut rows) = (0, 0);
     loop {
         let mut commits = 0;
-        let ended = migrate(&mut source, &mut target, "elsewhere", &mut |copied| {
+        let ended = migrate(&mut source, &mut target, "elsewhere", 0, &mut |copied| {
             (commits, most) = (commits + 1, copied);
             commits < 3
         });
@@ -145,8 +145,23 @@ fn a_copy_that_is_stopped_goes_on_where_it_was() {
     assert_eq!(contents(&target), before);
 }
 
+/// A system that fences by the token as the docs tell it to refused everything after a migration to a new schema: the number began at 1 again.
+#[test]
+fn the_highest_fencing_token_goes_with_the_store() {
+    let (mut first, dir) = (source(), quick_dir());
+    let mut second = SqliteStore::open(dir.path(), Durability::PowerLoss).unwrap();
+    assert_eq!(migrate(&mut first, &mut second, "elsewhere", 17, &mut |copied| copied.rows == 0), Ok(None));
+    assert_eq!(fenced(&second), Ok(0), "nobody has opened it");
+    migrate(&mut first, &mut second, "elsewhere", 18, &mut |_| true).unwrap().unwrap();
+    assert_eq!((fenced(&first), fenced(&second)), (Ok(0), Ok(18)));
+    let mut third = MemoryStore::new();
+    let given = fenced(&second).unwrap();
+    migrate(&mut second, &mut third, "elsewhere", given, &mut |_| true).unwrap().unwrap();
+    assert_eq!(fenced(&third), Ok(18));
+}
+
 fn refusal(source: &mut dyn Store, target: &mut dyn Store) -> String {
-    match migrate(source, target, "elsewhere", &mut |_| true) {
+    match migrate(source, target, "elsewhere", 0, &mut |_| true) {
         Err(StoreError::Refused(text)) => text,
         other => panic!("{other:?}"),
     }
@@ -159,7 +174,7 @@ fn what_would_mix_two_stores_is_refused() {
     assert!(refusal(&mut one, &mut target).contains("not empty"));
 
     let mut target = MemoryStore::new();
-    assert_eq!(migrate(&mut one, &mut target, "elsewhere", &mut |_| false), Ok(None));
+    assert_eq!(migrate(&mut one, &mut target, "elsewhere", 0, &mut |_| false), Ok(None));
     assert!(refusal(&mut target, &mut MemoryStore::new()).contains("has not ended"));
     one.commit(&[set(Table::Meta, b"x", b"1")]).unwrap();
     assert!(refusal(&mut one, &mut target).contains("has changed since"));
@@ -173,9 +188,9 @@ fn what_would_mix_two_stores_is_refused() {
 fn a_store_that_has_lived_since_is_not_written_over_though_it_has_the_mark_of_a_migration() {
     let (mut one, mut target) = (source(), MemoryStore::new());
     let mut unmarked = source();
-    assert_eq!(migrate(&mut one, &mut target, "elsewhere", &mut |copied| copied.rows == 0), Ok(None));
+    assert_eq!(migrate(&mut one, &mut target, "elsewhere", 0, &mut |copied| copied.rows == 0), Ok(None));
     let mark = target.reader().unwrap().get(Table::Meta, MIGRATING).unwrap().unwrap();
-    migrate(&mut one, &mut target, "elsewhere", &mut |_| true).unwrap().unwrap();
+    migrate(&mut one, &mut target, "elsewhere", 0, &mut |_| true).unwrap().unwrap();
     target.commit(&[set(Table::Stream, &4_u32.to_be_bytes(), b"newer")]).unwrap();
     target.commit(&[set(Table::Meta, MIGRATING, &mark)]).unwrap();
     let before = contents(&target);
@@ -187,7 +202,7 @@ fn a_store_that_has_lived_since_is_not_written_over_though_it_has_the_mark_of_a_
 /// The mark as releases before wrote it: the commits of the source, and how far the copy of the rows is.
 fn older_mark(source: &mut FaultStore) -> Vec<u8> {
     let mut target = MemoryStore::new();
-    migrate(source, &mut target, "elsewhere", &mut |_| false).unwrap();
+    migrate(source, &mut target, "elsewhere", 0, &mut |_| false).unwrap();
     let mark = target.reader().unwrap().get(Table::Meta, MIGRATING).unwrap().unwrap();
     [&(u64::from_be_bytes(mark[..8].try_into().unwrap()) & !(1 << 63)).to_be_bytes()[..], &mark[16..]].concat()
 }
@@ -198,9 +213,9 @@ fn a_copy_that_the_release_before_began_goes_on_and_stops_at_a_log_that_has_more
     let copied = contents(&one);
     let mark = older_mark(&mut one);
     let mut target = MemoryStore::new();
-    assert_eq!(migrate(&mut one, &mut target, "elsewhere", &mut |_| false), Ok(None));
+    assert_eq!(migrate(&mut one, &mut target, "elsewhere", 0, &mut |_| false), Ok(None));
     target.commit(&[set(Table::Meta, MIGRATING, &mark)]).unwrap();
-    migrate(&mut one, &mut target, "elsewhere", &mut |_| true).unwrap().unwrap();
+    migrate(&mut one, &mut target, "elsewhere", 0, &mut |_| true).unwrap().unwrap();
     assert_eq!(contents(&target), copied);
 
     target.commit(&[append(0, 500, 1), set(Table::Stream, &4_u32.to_be_bytes(), b"newer")]).unwrap();

@@ -16,6 +16,8 @@ pub const NEXT_MAPPING: &[u8] = b"next_mapping";
 pub const MIGRATING: &[u8] = b"migrating";
 /// In `Table::Meta`: where a migration has copied this store to, in words. No engine opens a store with this row.
 pub const MOVED: &[u8] = b"moved";
+/// In `Table::Meta`: the highest fencing token that the stores which this one was copied from have given out.
+pub const FENCED: &[u8] = b"fenced";
 /// In `Table::Meta`: begins the key of the row that names the log of a deleted queue while that log is being removed.
 pub const DROPPED_LOG: &[u8] = b"dropped_log:";
 
