@@ -79,6 +79,11 @@ async def test_an_app_goes_on_where_it_was_there_and_back(
     moved = await asyncio.to_thread(migrate, str(first), url)
     assert moved.returncode == 0, moved.stderr
     assert "app 'shop'" in moved.stdout
+    schema = url.partition("schema=")[2]
+    told = await asyncio.to_thread(forebay_command, "doctor", str(first))
+    assert f"it was migrated to {place(url)} (schema {schema}): no app opens it" in told.stdout
+    directory = await asyncio.to_thread(forebay_command, "cluster", "status", "--store", str(first))
+    assert "`forebay doctor` looks at it" in directory.stderr
     assert PASSWORD.partition("!")[0] not in moved.stdout + moved.stderr
     again = await asyncio.to_thread(migrate, str(first), url)
     assert again.returncode == 1
@@ -86,6 +91,7 @@ async def test_an_app_goes_on_where_it_was_there_and_back(
     other = await asyncio.to_thread(migrate, url, str(first))
     assert other.returncode == 1
     assert "not empty" in other.stderr
+    assert f"delete the directory {first}. Then run this again" in other.stderr
 
     handled.clear()
     async with app_on(url, handled) as app:
@@ -104,6 +110,10 @@ async def test_an_app_goes_on_where_it_was_there_and_back(
 
     moved = await asyncio.to_thread(migrate, url, str(second))
     assert moved.returncode == 0, moved.stderr
+    # Neither error nor docs said how to go back to a server that was left.
+    again = await asyncio.to_thread(migrate, str(second), url)
+    assert "the target is not empty. Next: name a directory or a schema that no app has used" in again.stderr
+    assert f'delete the schema, in the database of {place(url)}: DROP SCHEMA "{schema}" CASCADE' in again.stderr
     handled.clear()
     async with app_on(str(second), handled) as app:
         await put(app, "c0")

@@ -237,9 +237,14 @@ def migration_text(held: dict[str, Any]) -> list[str]:
     """Say what a migration has left: then no app opens the store."""
     if held["half_copied"]:
         return ["a migration into it has not ended: run the same `forebay migrate` again. Until then no app opens it"]
-    if held["moved_to"] is not None:
-        return [f"it was migrated to {held['moved_to']}: no app opens it (`forebay migrate --unmark` takes that back)"]
-    return []
+    return moved_text(held)
+
+
+def moved_text(held: dict[str, Any]) -> list[str]:
+    """Say where a migration has copied a store to: then no app opens it either."""
+    if held["moved_to"] is None:
+        return []
+    return [f"it was migrated to {held['moved_to']}: no app opens it (`forebay migrate --unmark` takes that back)"]
 
 
 def _with_roles(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -262,8 +267,8 @@ def _role(member: dict[str, Any]) -> str:
 def _server(store: StorePlace) -> ServerStore:
     if not isinstance(store, ServerStore):
         raise click.UsageError(
-            f"{store} is a directory, which one process owns; --store takes the URL of a store that several share: "
-            "postgresql://user@host/database"
+            f"{store} is a directory, which one process owns (`forebay doctor` looks at it); --store takes the URL of a store "
+            "that several share: postgresql://user@host/database"
         )
     return store
 

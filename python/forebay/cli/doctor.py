@@ -11,7 +11,7 @@ import orjson
 from forebay._core import examine_store, look_at_server, salvage_store
 from forebay._model.plural import counted
 from forebay.cli import aws
-from forebay.cli.cluster import migration_text, owner_text
+from forebay.cli.cluster import migration_text, moved_text, owner_text
 from forebay.cli.connect import store_option
 from forebay.cli.show import RANGES_MAX, output_option, show, table
 from forebay.cli.store_place import ServerStore, StorePlace, read
@@ -64,6 +64,7 @@ def doctor(ctx: click.Context, named: StorePlace | None, store: StorePlace, salv
         report = orjson.loads(examine_store(store))
         report["access_keys"] = aws.damage(store)
         lines = [_whole_or_damaged(store, report)]
+        lines += moved_text(report)
         lines += [] if report["whole"] else [_ADVICE.format(store=store)]
         lines += [] if report["access_keys"] is None else [report["access_keys"]]
         show(report, output, text="\n".join([*lines, _memory_line(report["memory_limits"])]))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use forebay_engine::base::error::EngineError;
 use forebay_engine::store::directory::{Directory, Ownership};
-use forebay_engine::store::migrate::{fenced, migrate, unmark as take_mark, Copied};
+use forebay_engine::store::migrate::{fenced, migrate, unmark as take_mark, Copied, CHANGED, NOT_EMPTY};
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
 use forebay_postgres::{fence_above, find, is_url, PostgresStore};
@@ -113,6 +113,29 @@ impl Holds {
         }
     }
 
+    /// What is to be done about a migration that was refused for what is here.
+    fn advise(&self, given: &str, error: StoreError) -> StoreError {
+        let StoreError::Refused(text) = error else { return error };
+        if text != NOT_EMPTY && text != CHANGED {
+            return StoreError::Refused(text);
+        }
+        let delete = match self {
+            Self::Directory { .. } => format!("the directory {}", self.place(given)),
+            Self::Server(member, _) => {
+                let settings = member.settings();
+                format!(
+                    "the schema, in the database of {}: DROP SCHEMA {} CASCADE",
+                    settings.place(),
+                    settings.quoted_schema()
+                )
+            }
+        };
+        let other = if text == NOT_EMPTY { "name a directory or a schema that no app has used. Or, " } else { "" };
+        StoreError::Refused(format!(
+            "{text}. Next: {other}if nobody needs what is there, delete {delete}. Then run this again"
+        ))
+    }
+
     /// Whether it is certain that nobody else runs it.
     fn is_held(&self) -> bool {
         match self {
@@ -147,7 +170,8 @@ pub fn run(
     let copied = migrate(source.as_mut(), target.store.as_mut(), &place, given, &mut |copied| {
         is_lost |= !holds.is_held();
         !is_lost && goes_on(copied)
-    })?;
+    });
+    let copied = copied.map_err(|error| target.holds.advise(to, error))?;
     if is_lost {
         let text =
             "another process may have taken the source meanwhile: stop the processes of its app, and run this again";

@@ -214,7 +214,7 @@ impl Settings {
     }
 
     /// The schema's name as SQL has it.
-    pub(crate) fn quoted_schema(&self) -> String {
+    pub fn quoted_schema(&self) -> String {
         format!("\"{}\"", self.schema)
     }
 }

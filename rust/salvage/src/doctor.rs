@@ -38,6 +38,8 @@ pub struct Report {
     pub records: u64,
     /// Bytes of their bodies.
     pub bytes: u64,
+    /// Where a migration has copied the store to: no app opens it any more.
+    pub moved_to: Option<String>,
     /// How much was found wrong.
     pub findings: u64,
     /// What was found wrong: the first thousand findings.
@@ -101,6 +103,7 @@ pub(crate) fn report(names: &Names, survey: &Survey, unreached: &[String]) -> Re
         chunks: survey.heads.len() as u64,
         records: survey.heads.iter().map(|head| u64::from(head.count)).sum(),
         bytes: survey.heads.iter().map(|head| head.bytes).sum(),
+        moved_to: survey.moved_to.clone(),
         findings: survey.damage.findings,
         damage: survey.damage.told.clone(),
         lost_records: survey.lost.iter().map(|(_, first, end)| end - first).sum(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use forebay_store::chunk::Chunk;
-use forebay_store::format::keys::MIGRATING;
+use forebay_store::format::keys::{MIGRATING, MOVED};
+use forebay_store::migrate::moved_to;
 use forebay_store::port::{ShardId, StoreError, Table};
 use forebay_store::sqlite::check_format;
 use forebay_store::sqlite::layout::{
@@ -50,6 +51,8 @@ pub(crate) struct Survey {
     /// Positions that hold a record marked as lost, `(log, first, end)`: what an earlier salvage could not save.
     pub(crate) lost: Vec<(ShardId, u64, u64)>,
     pub(crate) census: Option<Census>,
+    /// Where a migration has copied the store to.
+    pub(crate) moved_to: Option<String>,
     pub(crate) damage: Damage,
 }
 
@@ -121,6 +124,9 @@ impl Survey {
                 let span = self.noted(span);
                 self.spans.extend(span);
             } else {
+                if tab == Table::Meta as u8 && key == MOVED {
+                    self.moved_to = Some(moved_to(&value));
+                }
                 self.rows.push((tab, key));
             }
         }

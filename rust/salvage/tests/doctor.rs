@@ -54,6 +54,20 @@ fn a_store_into_which_a_migration_was_stopped_is_not_called_damaged() {
     assert_salvaged_without_the_mark(half.path(), saved.path());
 }
 
+/// Only the error of another command told it.
+#[test]
+fn a_store_that_was_migrated_elsewhere_says_so() {
+    let (whole, copy) = (quick_dir(), quick_dir());
+    source(whole.path());
+    assert_eq!(examine(whole.path()).unwrap().moved_to, None);
+    let (mut from, mut into) = (open(whole.path()).unwrap(), open(copy.path()).unwrap());
+    migrate(&mut from, &mut into, "elsewhere", 0, &mut |_| true).unwrap().unwrap();
+    drop((from, into));
+    let report = examine(whole.path()).unwrap();
+    assert_eq!((report.whole, report.moved_to.as_deref()), (true, Some("elsewhere")));
+    assert_eq!(examine(copy.path()).unwrap().moved_to, None);
+}
+
 /// The mark was copied as well, so what a salvage had made could be opened by nobody.
 fn assert_salvaged_without_the_mark(half: &Path, saved: &Path) {
     let told = examine(half).unwrap().damage;

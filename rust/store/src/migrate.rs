@@ -25,6 +25,11 @@ const TELLS_TARGET: u64 = 1 << 63;
 pub const UNFINISHED: &str =
     "a migration into this store has not ended: run the same `forebay migrate` again, which goes on where it was";
 
+/// Why nothing is copied into a store that has something else.
+pub const NOT_EMPTY: &str = "the target is not empty";
+/// Why a copy does not go on.
+pub const CHANGED: &str = "the source has changed since this migration began";
+
 /// Why a store is not opened that a migration has copied to another one.
 pub fn moved(mark: &[u8]) -> String {
     format!(
@@ -174,9 +179,7 @@ impl Copy<'_> {
         if let Some(found) = self.into.get(Table::Meta, MIGRATING)? {
             let found = Mark::read(&found).ok_or_else(|| StoreError::Corrupt("the mark of a migration".into()))?;
             if found.commits != self.mark.commits {
-                return refused(
-                    "the source has changed since this migration began: delete what is in the target, and begin again",
-                );
+                return refused(CHANGED);
             }
             // Damage can bring a mark back that was removed long ago, and an older copy of a store has it, too.
             if found.target.is_some_and(|commits| commits != self.token.commits) {
@@ -196,7 +199,7 @@ impl Copy<'_> {
             is_empty &= self.into.bounds(log)?.is_none();
         }
         if !is_empty {
-            return refused("the target is not empty: name a directory or a schema that no app has used");
+            return refused(NOT_EMPTY);
         }
         self.commit(Vec::new())
     }
