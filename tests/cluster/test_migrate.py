@@ -79,7 +79,11 @@ async def test_an_app_goes_on_where_it_was_there_and_back(
     moved = await asyncio.to_thread(migrate, str(first), url)
     assert moved.returncode == 0, moved.stderr
     assert "app 'shop'" in moved.stdout
+    # Who started the app on the place as it was told got another store.
     schema = url.partition("schema=")[2]
+    assert f"{place(url)}?schema={schema}: " in moved.stdout
+    seen = await asyncio.to_thread(forebay_command, "cluster", "status", "--store", url)
+    assert f"on {place(url)} (schema {schema})" in seen.stdout
     told = await asyncio.to_thread(forebay_command, "doctor", str(first))
     assert f"it was migrated to {place(url)} (schema {schema}): no app opens it" in told.stdout
     directory = await asyncio.to_thread(forebay_command, "cluster", "status", "--store", str(first))

@@ -266,7 +266,9 @@ async def test_commands_work_with_and_without_an_app(url: str) -> None:
 async def test_a_store_of_another_app_is_refused(url: str) -> None:
     async with forebay.App("shop", store=url):
         pass
-    with pytest.raises(forebay.InvalidParameterValue, match='holds the store of app "shop"'):
+    with pytest.raises(
+        forebay.InvalidParameterValue, match=r'holds the store of app "shop"\. Next: give store_app="shop"'
+    ):
         await forebay.App("other", store=url).start()
     async with forebay.App("other", store=url, store_app="shop"):
         pass

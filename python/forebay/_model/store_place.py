@@ -125,14 +125,18 @@ def with_password(store: str) -> str:
 
 
 def shown(store: str) -> str:
-    """Give a store for a log or an error: a URL without its user, its password and what follows the database.
+    """Give a store for a log or an error: a URL without its user, its password and what follows the database but for the schema.
 
     Of a URL that none can have nothing is shown but how it begins: where its password ends is not known.
     """
     if refusal(store) is not None:
         begins = _LIKE_A_URL.match(store.strip())
         return f"{begins[0] if begins else ''}…"
-    return _CREDENTIALS.sub("", store).partition("?")[0] if is_on_server(store) else store
+    if not is_on_server(store):
+        return store
+    place, _, query = _CREDENTIALS.sub("", store).partition("?")
+    schema = [one for one in query.split("&") if one.startswith("schema=")]
+    return "?".join([place, *schema[-1:]])
 
 
 def _parts(store: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _NOT_WELL = 1
 _DEAD_MS = 5_000
 _LOOK_SECONDS = 0.2
+_SCHEMAS_LISTED = 10
 
 
 @click.group()
@@ -51,6 +52,7 @@ def status(ctx: click.Context, store: StorePlace, output: str) -> None:
         f"{counted(len(standing_by), 'process', 'processes')} could take it over",
         _format_text(held),
         *migration_text(held),
+        *others_text(held),
     ]
     del seen["refused"]  # what the server promises is asked of `forebay doctor`
     held["members"] = _with_roles(held["members"])
@@ -231,6 +233,15 @@ def _format_text(held: dict[str, Any]) -> str:
     if not behind:
         return f"its format is {held['format']}, and becomes {newest} within minutes"
     return f"its format is {held['format']}, and becomes {newest} when these have the new release: {', '.join(behind)}"
+
+
+def others_text(held: dict[str, Any]) -> list[str]:
+    """Say where the database has other stores."""
+    others, more = held["other_schemas"][:_SCHEMAS_LISTED], len(held["other_schemas"]) - _SCHEMAS_LISTED
+    if not others:
+        return []
+    named = ", ".join(others) + (f" and {more} more" if more > 0 else "")
+    return [f"its database has other stores, in the schemas {named} (?schema=NAME in the URL)"]
 
 
 def migration_text(held: dict[str, Any]) -> list[str]:

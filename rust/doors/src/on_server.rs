@@ -309,7 +309,7 @@ fn no_store(settings: &Settings) -> EngineError {
     EngineError::NotFound(format!(
         "there is no store of app {:?} in {}: the app that makes it has not started yet, or keeps it elsewhere (commands take --store)",
         settings.app(),
-        settings.place()
+        settings.place_of_store()
     ))
 }
 
@@ -366,11 +366,12 @@ pub fn look(url: &str, app: Option<&str>) -> Result<Value, EngineError> {
             "format": seen.format,
             "half_copied": seen.is_half_copied,
             "moved_to": seen.moved_to,
+            "other_schemas": seen.other_schemas,
             "members": members.collect::<Vec<_>>(),
         })
     });
     Ok(json!({
-        "place": settings.place(),
+        "place": settings.place_of_store(),
         "app": settings.app(),
         "promises": promises.to_string().lines().collect::<Vec<_>>(),
         "survives_failover": promises.survives_failover(),

@@ -11,8 +11,11 @@ use tokio_postgres::Row;
 use crate::promises::{Promises, QUESTION};
 use crate::schema::{sql, APP, DOORS, DRAIN, EXISTS, FOUND, HAS_DOORS, HEAD, MEMBERS, ROW, SCHEMAS, WANT};
 use crate::session::{answer, ended, Session};
-use crate::settings::Settings;
+use crate::settings::{Settings, SCHEMA_BEGINS};
 use crate::writer::ALL;
+
+/// Most schemas that an error lists.
+const SCHEMAS_LISTED: usize = 10;
 
 /// What is seen of a store at one moment.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct Look {
     pub is_half_copied: bool,
     /// Where a migration has copied it to.
     pub moved_to: Option<String>,
+    /// Where its database has other stores.
+    pub other_schemas: Vec<String>,
     /// The processes that share it, by name.
     pub members: Vec<MemberSeen>,
 }
@@ -73,17 +78,17 @@ pub fn find(url: &str, app: Option<&str>, durability: Durability) -> Result<Sett
     let is_named = !settings.has_schema_of_app();
     blocking(async {
         let session = Session::open(&settings).await?;
-        let rows = answer(session.client.query(SCHEMAS, &[])).await?;
-        let schemas: Vec<String> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
-        let schema = match schemas.as_slice() {
+        let schemas = schemas(&session).await?;
+        let of_apps: Vec<&String> = schemas.iter().filter(|schema| schema.starts_with(SCHEMA_BEGINS)).collect();
+        let schema = match (of_apps.as_slice(), schemas.as_slice()) {
             _ if is_named => settings.schema.clone(),
-            [one] => one.clone(),
-            [] => return Err(missing(&settings)),
-            several => {
+            (&[one], _) | (_, [one]) => one.clone(),
+            (_, []) => return Err(missing(settings.place(), &schemas)),
+            _ => {
                 return Err(StoreError::Refused(format!(
                     "{} holds several stores, in the schemas {}. Next: name one in the store's URL (?schema=NAME)",
                     settings.place(),
-                    several.join(", ")
+                    listed(&schemas)
                 )))
             }
         };
@@ -91,7 +96,7 @@ pub fn find(url: &str, app: Option<&str>, durability: Durability) -> Result<Sett
         let quoted = settings.quoted_schema();
         let exists = answer(session.client.query_one(&sql(&quoted, EXISTS), &[])).await?;
         if !column::<bool>(&exists, 0)? {
-            return Err(missing(&settings));
+            return Err(missing(&settings.place_of_store(), &schemas));
         }
         let app: String = column(&answer(session.client.query_one(&sql(&quoted, APP), &[])).await?, 0)?;
         Ok(settings.of(&app, &schema))
@@ -113,7 +118,7 @@ pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError>
         let found = answer(client.query_one(&sql(&schema, FOUND), &[])).await?;
         let (format, app) = (column::<i32>(&found, 0)? as u32, column::<String>(&found, 1)?);
         if app != settings.app() {
-            return Err(StoreError::Refused(format!("the schema {} holds the store of app {app:?}", settings.schema)));
+            return Err(schema_of_another(settings, &app));
         }
         let head = answer(client.query_one(&sql(&schema, HEAD), &[&ALL])).await?;
         let mut addresses = BTreeMap::new();
@@ -150,7 +155,9 @@ pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError>
         }
         let [half, moved] = marks;
         let (is_half_copied, moved_to) = (half.is_some(), moved.as_deref().map(moved_to));
-        let look = Look { owner, epoch, commits, deaths, format, is_half_copied, moved_to, members };
+        let mut other_schemas = schemas(&session).await?;
+        other_schemas.retain(|other| *other != settings.schema);
+        let look = Look { owner, epoch, commits, deaths, format, is_half_copied, moved_to, other_schemas, members };
         Ok((promises, Some(look)))
     })
 }
@@ -175,10 +182,40 @@ fn change(settings: &Settings, text: &str, parameters: &[&(dyn ToSql + Sync)]) -
     })
 }
 
-fn missing(settings: &Settings) -> StoreError {
+/// Why the store in a schema is not the one that is asked for.
+pub(crate) fn schema_of_another(settings: &Settings, app: &str) -> StoreError {
     StoreError::Refused(format!(
-        "there is no store of forebay in {}: the app that makes it has not started yet, or keeps it elsewhere (commands take --store)",
-        settings.place()
+        "the schema {} holds the store of app {app:?}. Next: give store_app={app:?} to use that one, or name another schema in the store's \
+         URL (?schema=NAME)",
+        settings.schema
+    ))
+}
+
+/// Where the server has stores, as far as this user sees them.
+async fn schemas(session: &Session) -> Result<Vec<String>, StoreError> {
+    let rows = answer(session.client.query(SCHEMAS, &[])).await?;
+    rows.iter().map(|row| column(row, 0)).collect()
+}
+
+/// Names for people: not all of very many.
+fn listed(schemas: &[String]) -> String {
+    let more = schemas.len().saturating_sub(SCHEMAS_LISTED);
+    let first = schemas[..schemas.len() - more].join(", ");
+    if more == 0 {
+        first
+    } else {
+        format!("{first} and {more} more")
+    }
+}
+
+fn missing(place: &str, schemas: &[String]) -> StoreError {
+    let others = match schemas {
+        [] => String::new(),
+        some => format!(". The database has stores in the schemas {}", listed(some)),
+    };
+    StoreError::Refused(format!(
+        "there is no store of forebay in {place}: the app that makes it has not started yet, or keeps it elsewhere (commands take \
+         --store){others}"
     ))
 }
 

@@ -40,10 +40,10 @@ pub(crate) const EXISTS: &str = "SELECT to_regclass('@.format') IS NOT NULL";
 pub(crate) const FOUND: &str = "SELECT version, app FROM @.format";
 /// Whose it is, alone.
 pub(crate) const APP: &str = "SELECT app FROM @.format";
-/// Schemas that hold a store, but for those that were given another name.
+/// Schemas that hold a store: other programs have tables of one of these names, too.
 pub(crate) const SCHEMAS: &str =
-    "SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                                  WHERE c.relname = 'format' AND n.nspname LIKE 'forebay\\_%' ORDER BY 1";
+    "SELECT n.nspname::text FROM pg_namespace n WHERE (SELECT count(*) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind = 'r' \
+     AND c.relname IN ('format', 'unit', 'log', 'chunk', 'entry', 'member')) = 6 ORDER BY 1";
 /// The head of a unit.
 pub(crate) const HEAD: &str = "SELECT owner, epoch, n, deaths FROM @.unit WHERE id = $1";
 /// Who owns a unit, and how long ago the owner has beaten, ms.

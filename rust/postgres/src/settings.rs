@@ -314,7 +314,8 @@ fn place(config: &Config) -> String {
         }
     });
     let hosts: Vec<_> = hosts.collect();
-    format!("postgresql://{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+    // Without a name of a database the server takes the user's.
+    format!("postgresql://{}/{}", hosts.join(","), config.get_dbname().or(config.get_user()).unwrap_or_default())
 }
 
 impl Trust {

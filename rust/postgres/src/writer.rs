@@ -13,6 +13,7 @@ use tokio_postgres::{Row, Statement};
 
 use crate::batch::Batch;
 use crate::errors;
+use crate::look::schema_of_another;
 use crate::promises::{Held, Promises, HELD, QUESTION};
 use crate::reader::{missing_ends, span};
 use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, COMPLETE, ENDS, FOUND, LEFT, RELEASE, SWEEP, TAKE, TAKEN};
@@ -285,7 +286,7 @@ fn check_format(settings: &Settings, found: Option<&Row>) -> Result<(), StoreErr
             Err(StoreError::NewerFormat { found: version, known: settings.format() })
         }
         Ok(1..) if app == settings.app => Ok(()),
-        Ok(1..) => Err(StoreError::Refused(format!("the schema {schema} holds the store of app {app:?}"))),
+        Ok(1..) => Err(schema_of_another(settings, app)),
         _ => Err(StoreError::Corrupt(format!("the schema {schema} says that it has format {version}"))),
     }
 }
