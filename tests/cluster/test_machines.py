@@ -85,6 +85,10 @@ def test_processes_of_two_machines_put_and_take_over_from_each_other(members: Me
     asked = command("lag", url=url, machine="elsewhere")
     assert asked.returncode == 0, asked.stderr
     assert "numbers" in asked.stdout
+    status = command("cluster", "status", url=url, machine="elsewhere")
+    assert status.returncode == 0, status.stdout
+    assert "of another machine" not in status.stdout
+    assert "reached" not in status.stdout
     listed = command("cluster", "members", url=url)
     rows = json.loads(command("cluster", "members", "--output", "json", url=url).stdout)
     assert {one["role"]: bool(one["address"]) for one in rows} == {"owner": True, "stands by": False}
@@ -121,6 +125,11 @@ def test_a_process_that_cannot_reach_the_owner_stands_by_and_says_why(members: M
     assert "it does not listen for other machines" in refused.stderr
     assert "FOREBAY_CLUSTER_ADDRESS" in refused.stderr
     assert SECRET not in refused.stderr + refused.stdout
+    # An owner that nobody could reach looked healthy: three processes "could take it over", and no handler ran.
+    for machine, returncode in (("lost", 1), (None, 0)):
+        status = command("cluster", "status", url=url, machine=machine)
+        assert status.returncode == returncode, status.stdout
+        assert "it lets no process of another machine in" in status.stdout
 
     killed = now()
     closed.signal(signal.SIGKILL)
@@ -132,6 +141,10 @@ def test_a_process_that_cannot_reach_the_owner_stands_by_and_says_why(members: M
     refused = command("lag", url=url)
     assert refused.returncode == 1
     assert "it does not answer at 127.0.0.1:1" in refused.stderr
+    status = command("cluster", "status", url=url)
+    assert status.returncode == 1, status.stdout
+    assert "it is not reached from here at 127.0.0.1:1 (Connection refused)" in status.stdout
+    assert "it is not reached from here at 127.0.0.1:1" in command("doctor", url=url).stdout
     killed = now()
     lost.signal(signal.SIGKILL)
     _, moment = members.working(killed, [third])

@@ -55,6 +55,8 @@ def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url
     assert [one["role"] for one in listed if one["address"] is not None] == ["owner"], (
         "nobody listens at a former owner's"
     )
+    several = cluster("move", os.uname().nodename, url=url)
+    assert f"there are several processes {os.uname().nodename}: name one of " in several.stderr
     again = cluster("move", f"{os.uname().nodename}/{wanted.child.pid}", url=url)
     assert "owns it already" in again.stdout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _NOT_WELL = 1
 _DEAD_MS = 5_000
 _LOOK_SECONDS = 0.2
+_REACHED_SECONDS = 3.0
 _SCHEMAS_LISTED = 10
 
 
@@ -29,8 +31,8 @@ _SCHEMAS_LISTED = 10
 def cluster() -> None:
     """Show the processes that share a store on a PostgreSQL server, and choose its owner.
 
-    They are seen on the server, so no owner must answer. PROCESS is the number of a process, or HOST/NUMBER where two have the
-    same.
+    They are seen on the server, so no owner must answer. PROCESS is the number of a process, HOST/NUMBER, or HOST where one
+    process alone is.
     """
 
 
@@ -41,14 +43,21 @@ def cluster() -> None:
 def status(ctx: click.Context, store: StorePlace, output: str) -> None:
     """Show who owns the store, and how many others could take it over.
 
-    The exit status is 1 when nobody owns the store, or its owner is silent.
+    The exit status is 1 when nobody owns the store, when its owner is silent, or when the owner is on another machine and cannot
+    be reached from here.
     """
     seen = _look(store)
     held = seen["store"]
+    held["owner_unreached"] = unreached = unreached_text(held)
     standing_by = [one for one in held["members"] if _role(one) == "stands by"]
     lines = [
         f"app {seen['app']} on {seen['place']}",
         owner_text(held),
+        *(
+            []
+            if unreached is None
+            else [f"{unreached}. A process that does not reach it runs no handlers, and puts nothing"]
+        ),
         f"{counted(len(standing_by), 'process', 'processes')} could take it over",
         _format_text(held),
         *migration_text(held),
@@ -58,6 +67,8 @@ def status(ctx: click.Context, store: StorePlace, output: str) -> None:
     held["members"] = _with_roles(held["members"])
     show(seen, output, text="\n".join(lines))
     if held["owner_silent_ms"] is None or held["owner_silent_ms"] >= _DEAD_MS:
+        ctx.exit(_NOT_WELL)
+    if unreached is not None and held["owner"].partition("/")[0] != socket.gethostname():
         ctx.exit(_NOT_WELL)
 
 
@@ -173,13 +184,19 @@ def drain(process: str, store: StorePlace, timeout: float, *, undo: bool) -> Non
 def _member(held: dict[str, Any], process: str) -> dict[str, Any]:
     """Find a process that lives."""
     living = [member for member in held["members"] if member["silent_ms"] < _DEAD_MS]
-    found = [one for one in living if process in {one["name"].split("/")[1], "/".join(one["name"].split("/")[:2])}]
+    found = [one for one in living if process in _names(one)]
     if len(found) == 1:
         return dict(found[0])
     if found:
         several = ", ".join("/".join(one["name"].split("/")[:2]) for one in found)
         raise click.UsageError(f"there are several processes {process}: name one of {several}")
     raise click.ClickException(f"no living process {process!r} shares the store: `forebay cluster members` lists them")
+
+
+def _names(member: dict[str, Any]) -> set[str]:
+    """Give what a process may be called."""
+    host, number = member["name"].split("/")[:2]
+    return {number, f"{host}/{number}", host}
 
 
 def _why_not(store: StorePlace, member: dict[str, Any], process: str) -> str:
@@ -233,6 +250,26 @@ def _format_text(held: dict[str, Any]) -> str:
     if not behind:
         return f"its format is {held['format']}, and becomes {newest} within minutes"
     return f"its format is {held['format']}, and becomes {newest} when these have the new release: {', '.join(behind)}"
+
+
+def unreached_text(held: dict[str, Any]) -> str | None:
+    """Say why the owner, which lives, cannot be reached from here over the network. Whether it is asked so is another matter."""
+    if held["owner_silent_ms"] is None or held["owner_silent_ms"] >= _DEAD_MS:
+        return None
+    address = next((member["address"] for member in held["members"] if member["owns"]), None)
+    if address is None:
+        others = [one for one in held["members"] if not one["owns"] and one["silent_ms"] < _DEAD_MS]
+        host = held["owner"].partition("/")[0]
+        if all(one["name"].partition("/")[0] == host for one in (*others, {"name": f"{socket.gethostname()}/"})):
+            return None
+        return "it lets no process of another machine in at present (FOREBAY_CLUSTER_ADDRESS)"
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACHED_SECONDS).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        return f"it is not reached from here at {address} ({why}): FOREBAY_CLUSTER_ADDRESS gives it another address"
+    return None
 
 
 def others_text(held: dict[str, Any]) -> list[str]:

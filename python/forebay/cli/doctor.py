@@ -11,7 +11,7 @@ import orjson
 from forebay._core import examine_store, look_at_server, salvage_store
 from forebay._model.plural import counted
 from forebay.cli import aws
-from forebay.cli.cluster import migration_text, moved_text, owner_text
+from forebay.cli.cluster import migration_text, moved_text, owner_text, unreached_text
 from forebay.cli.connect import store_option
 from forebay.cli.show import RANGES_MAX, output_option, show, table
 from forebay.cli.store_place import ServerStore, StorePlace, read
@@ -86,6 +86,8 @@ def _examine_server(ctx: click.Context, store: ServerStore, output: str) -> None
         lines.append("there is no store yet: the first start of the app makes it")
     else:
         lines.append(f"{counted(held['commits'], 'commit')}; {owner_text(held)}")
+        unreached = unreached_text(held)
+        lines += [] if unreached is None else [unreached]
         lines += migration_text(held)
     if seen["refused"] is not None:
         lines.append(seen["refused"])
