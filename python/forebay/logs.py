@@ -95,7 +95,7 @@ class RequestFilter(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people: time, level, logger, request, message; a traceback below it, each line of it marked.
+    """One line for people: time, level, logger, worker, request, message; a traceback below it, each line of it marked.
 
     What would end the line or steer a terminal is escaped, since it may come from a payload: only a log call begins a line.
 
@@ -115,7 +115,10 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""
         request = getattr(record, "aws_request_id", None)
-        record.request = f" [{request}]" if request else ""
+        # Of one worker among several (`forebay run --workers`).
+        process = getattr(record, "processId", None)
+        worker = f" (process {process})" if process is not None else ""
+        record.request = f"{worker} [{request}]" if request else worker
         record.message = record.getMessage()
         record.asctime = self.formatTime(record)
         lines = [one_line(self.formatMessage(record))]

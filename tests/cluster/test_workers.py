@@ -94,6 +94,9 @@ def test_a_worker_that_is_killed_is_replaced_and_all_end_together(workers: Worke
     owner = workers.handled_by(1)
     before = workers.pids()
     assert owner in before
+    # All write into one log, in which nobody found who owns the store.
+    said = [json.loads(line) for line in workers.log().splitlines() if line.startswith("{")]
+    assert [line["processId"] for line in said if "is the owner of store" in line["message"]] == [owner]
     os.kill(owner, signal.SIGKILL)
     until(lambda: workers.are_ready(without=owner), workers.log)
     assert len(workers.pids()) == WORKERS

@@ -44,8 +44,8 @@ LOOK_SECONDS: Final = 0.005
 GONE: Final = "the process that owned the store %s is gone"
 LEFT: Final = "this process, which runs no handlers, lets go of the store %s"
 ANOTHER: Final = (
-    "the owner of the store %s has changed or has ended, or the owner or the server is not heard of for 3.5 s: this process runs "
-    "nothing more for it. %s interrupted"
+    "this process is a client of the store %s, and asks the next owner from now on: its owner has given the store up, or has "
+    "ended, or one of them has not reached the server for 3.5 s. %s interrupted"
 )
 TAKEN: Final = (
     "app %r has lost the store %s: what runs is stopped. This process has not reached the server for 3.5 s, or another process "

@@ -233,9 +233,9 @@ def _interrupted(event: dict[str, Any]) -> str:
     attempts = event["attempts"]
     were = "attempt was" if attempts == 1 else "attempts were"
     return (
-        f"{attempts:,} {were} in flight when the process before this one died: what they held runs again, each alone, and no "
-        "other batch, event or task begins until that has ended; what was alone in flight at three deaths is given up "
-        "(RuntimeInterrupted)"
+        f"{attempts:,} {were} in flight when a process died here: what they held runs again unless it was handled since, each "
+        "alone, and no other batch, event or task begins until that has ended; what was alone in flight at three deaths is "
+        "given up (RuntimeInterrupted)"
     )
 
 

@@ -30,7 +30,7 @@ from forebay.cli.host_stacks import STACKS_PORT, host_stacks, stacks_app
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.show import output_option, show
 from forebay.cli.store_place import StorePlace, as_text, directory, read
-from forebay.cli.workers import PARENT_OPTION, WORKERS_MAX, Workers, worker_command
+from forebay.cli.workers import PARENT_OPTION, WORKERS_MAX, ProcessFilter, Workers, worker_command
 from forebay.errors import FunctionError, InvalidParameterValue
 
 log = logging.getLogger("forebay")
@@ -193,7 +193,9 @@ def run(
     The first signal drains within the grace, a second one stops at once. The status is 0, or 1 when the store failed.
     """
     if log_format != "none" and not logging.getLogger().hasHandlers():
-        logs.install(form=cast("logs.Form", log_format), level=log_level)
+        handler = logs.install(form=cast("logs.Form", log_format), level=log_level)
+        if parent is not None:
+            handler.addFilter(ProcessFilter())
     if workers > 1:
         sys.exit(_run_workers(target, workers, grace))
     if parent is not None:

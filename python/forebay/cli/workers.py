@@ -39,6 +39,15 @@ def worker_command(arguments: Sequence[str], parent: int) -> list[str]:
     return [sys.executable, "-m", "forebay.cli", *kept, PARENT_OPTION, str(parent)]
 
 
+class ProcessFilter(logging.Filter):
+    """Lets every line through and gives it the number of its process: the lines of all workers stand in one log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the number."""
+        record.processId = record.process
+        return True
+
+
 class Workers:
     """The processes of one app."""
 
