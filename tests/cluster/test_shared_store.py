@@ -236,6 +236,19 @@ async def test_the_owner_shows_whether_it_may_run_the_store_and_who_could_be_nex
         await app.stop()
 
 
+async def test_the_gauges_of_the_store_are_right_from_the_first_second_on(url: str) -> None:
+    """They were worked out once a minute: until then a new owner's epoch and its standbys were averages with many zeros."""
+    async with forebay.App("shop", store=url) as app:
+        app.stream("orders")
+        for number in range(30):
+            await app.stream("orders").put(str(number), "key")
+            await asyncio.sleep(0.1)
+        words = ("metrics", "get", "forebay_store_epoch", "--statistic", "Minimum", "--output", "json")
+        asked = await asyncio.to_thread(command, *words, url=url)
+        assert asked.returncode == 0, asked.stderr
+        assert {value for _, value in json.loads(asked.stdout)["points"] if value is not None} == {1}
+
+
 async def test_commands_work_with_and_without_an_app(url: str) -> None:
     async with forebay.App("shop", store=url) as app:
         app.stream("orders")

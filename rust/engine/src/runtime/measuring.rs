@@ -51,8 +51,9 @@ impl Shared {
         if now.wall_ms / 60_000 > points.now() / 60 {
             // Too much to work out each second; between, the gauges keep their levels.
             lag::show_lag(&mut inner.state.streams());
-            inner.state.show_lease();
         }
+        // From the first second on: a new owner's would have been zero until the minute's end.
+        inner.state.show_lease();
         inner.state.ctx.observe.exports.expire(&self.registry, now.mono_ns);
         drop(inner);
         let writes = points.roll(&self.registry, now.wall_ms);
