@@ -107,7 +107,7 @@ impl Directory {
     fn locked_by(&self) -> String {
         let owner = fs::read_to_string(self.file("lock")).unwrap_or_default();
         match owner.trim().parse::<u32>() {
-            Ok(pid) => format!("the store {} (process {pid}) is owned by another process", self.path.display()),
+            Ok(pid) => format!("the store {} is owned by process {pid}", self.path.display()),
             Err(_) => format!("the store {} is owned by another process", self.path.display()),
         }
     }
@@ -132,8 +132,8 @@ pub fn private_directory(path: &Path, user: u32) -> io::Result<PathBuf> {
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() || found.uid() != user || found.mode() & 0o077 != 0 {
         return Err(io::Error::other(format!(
-            "{} must be a directory of mode 0700 that belongs to user {user}; remove it, or name another place (a shorter path of the \
-             store; FOREBAY_RUN_DIR for a store on a server)",
+            "{} must be a directory of mode 0700 that belongs to user {user}. Next: `chmod 700` it, remove it, or name another place \
+             (FOREBAY_RUN_DIR; for a store in a directory a shorter path of the store, whose socket is beside it then)",
             path.display(),
         )));
     }
@@ -263,6 +263,10 @@ mod tests {
         assert_eq!(fs::metadata(private).unwrap().permissions().mode() & 0o777, 0o700);
         fs::set_permissions(private, fs::Permissions::from_mode(0o755)).unwrap();
         let refused = owned.directory().short_socket_path(base.path()).unwrap_err();
-        assert!(refused.to_string().contains("must be a directory of mode 0700"), "{refused}");
+        let refused = refused.to_string();
+        assert!(
+            refused.contains("must be a directory of mode 0700") && refused.contains("`chmod 700` it"),
+            "{refused}"
+        );
     }
 }

@@ -174,7 +174,7 @@ fn a_second_process_is_kept_out_until_the_first_is_dead() {
     let mut victim = Victim::start(base.path());
     victim.acknowledged().unwrap();
     let refused = Directory::own(base.path()).unwrap_err();
-    assert!(refused.to_string().contains(&format!("(process {})", victim.child.id())), "{refused}");
+    assert!(refused.to_string().contains(&format!("is owned by process {}", victim.child.id())), "{refused}");
     drop(victim);
     own(base.path().to_str().unwrap());
 }
