@@ -357,6 +357,14 @@ def main() -> None:
         ledger = Ledger(options.handle / "ledger.db", shared=bool(options.store))
         run(handle(options.handle, ledger, options.flights, store=store, kill_at=options.kill_at, deaths=deaths))
         return
+    try:
+        main_job(options)
+    except forebay.ForebayError as error:
+        sys.exit(f"flights: {error}")
+
+
+def main_job(options: argparse.Namespace) -> None:
+    """Put, handle and compare."""
     began = time.monotonic()
     table = list(itertools.islice(flights(), options.flights))
     with tempfile.TemporaryDirectory(prefix="flights-") as name:
@@ -392,6 +400,7 @@ def handle_twice(directory: Path, total: int) -> Ledger:
 def handle_together(directory: Path, total: int, store: str) -> Ledger:
     """Handle in four processes on one store, of which the first two that have handled enough kill themselves."""
     command = [sys.executable, __file__, "--handle", str(directory), "--flights", str(total), "--store", store]
+    say("processes", f"{PROCESSES}, whose lines are mixed; a source that fails in one as that stops goes on in another")
     processes = [subprocess.Popen([*command, "--kill-at", str(total // 10)]) for _ in range(PROCESSES)]
     ended = Counter(process.wait() for process in processes)
     if ended != {-signal.SIGKILL: DEATHS, 0: PROCESSES - DEATHS}:

@@ -23,6 +23,14 @@ def test_it_ends_equal_to_the_file(arguments):
     assert ("what is left and counts that from 0" in done.stdout) == ("--kill" in arguments)
 
 
+def test_a_store_that_cannot_be_used_is_told_in_a_line():
+    """It was a traceback of thirty lines."""
+    done = run("--flights", "10", "--store", "postgresq://shop:hidden@127.0.0.1:1/shop")
+    assert done.returncode == 1
+    assert done.stderr.startswith("flights: store='postgresq://…': ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_it_says_so_when_something_is_not_equal(tmp_path):
     broken = tmp_path / "flights.py"
     broken.write_text(
