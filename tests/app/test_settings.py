@@ -120,11 +120,11 @@ def test_a_url_without_its_scheme_is_no_directory(store):
 @pytest.mark.parametrize(
     ("store", "text"),
     [
-        ("$DATABASE_URL", "begins with $DATABASE_URL, which"),
-        ("${DATABASE_URL}", "begins with ${DATABASE_URL}, which"),
-        ("$(DATABASE_URL)", "begins with $(DATABASE_URL), which"),
-        ("$HOME/data", "begins with a variable, which"),
-        ("$hid:den@db.example/shop", "begins with a variable, which"),
+        ("$DATABASE_URL", "begins with $DATABASE_URL, whose value"),
+        ("${DATABASE_URL}", "begins with ${DATABASE_URL}, whose value"),
+        ("$(DATABASE_URL)", "begins with $(DATABASE_URL), whose value"),
+        ("$HOME/data", "begins with a variable, whose value"),
+        ("$hid:den@db.example/shop", "begins with a variable, whose value"),
     ],
 )
 def test_a_variable_that_nobody_has_put_a_value_in_for_is_no_directory(store, text):

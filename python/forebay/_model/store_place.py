@@ -83,8 +83,8 @@ def refusal(store: str) -> str | None:
         # What follows may be a password.
         name = variable[0] if variable.end() == len(store) else "a variable"
         return (
-            f"it begins with {name}, which nobody has put a value in for: a shell does that outside of single quotes, and no "
-            "other program does. For a directory of that name write ./ before it"
+            f"it begins with {name}, whose value was not put in: it stays as it is within single quotes, and in a file that no "
+            "shell reads. For a directory of that name write ./ before it"
         )
     if lacks_scheme(store):
         return (
