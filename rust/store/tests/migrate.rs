@@ -101,15 +101,15 @@ fn a_migration_that_ends_between_the_marks_of_both_stores_goes_on() {
     assert!(!has(&source, MOVED) && has(&target, MIGRATING), "no engine opens what the source does not tell of");
 
     target.fail(1, Fault::Failed, Repeat::Once);
-    assert!(migrate(&mut source, &mut target, "elsewhere", &mut |_| true).is_err());
+    assert!(migrate(&mut source, &mut target, "elsewhere", 0, &mut |_| true).is_err());
     target = target.crash(Crash::Process);
     assert!(has(&source, MOVED) && has(&target, MIGRATING), "no engine opens either");
     let mut another = MemoryStore::new();
-    assert_eq!(migrate(&mut self::source(), &mut another, "elsewhere", &mut |copied| copied.rows == 0), Ok(None));
-    let elsewhere = migrate(&mut source, &mut another, "there", &mut |_| true);
+    assert_eq!(migrate(&mut self::source(), &mut another, "elsewhere", 0, &mut |copied| copied.rows == 0), Ok(None));
+    let elsewhere = migrate(&mut source, &mut another, "there", 0, &mut |_| true);
     assert!(matches!(&elsewhere, Err(StoreError::Refused(text)) if text.contains("migrated to elsewhere")));
 
-    let copied = migrate(&mut source, &mut target, "elsewhere", &mut |_| true).unwrap().unwrap();
+    let copied = migrate(&mut source, &mut target, "elsewhere", 0, &mut |_| true).unwrap().unwrap();
     assert_eq!((copied.records, copied.rows), (0, 0), "all was there");
     assert!(!has(&target, MIGRATING));
     assert_eq!(contents(&target), before);
