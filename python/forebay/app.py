@@ -25,7 +25,7 @@ from forebay._model.asynchronous import AsynchronousSettings
 from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
-from forebay._model.store_place import MEMORY, with_password
+from forebay._model.store_place import MEMORY, of_path, with_password
 from forebay._model.wire import WireAddress
 from forebay._runtime.caller import Caller
 from forebay._runtime.context import current, parent
@@ -101,7 +101,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
     ) -> None:
         settings = AppSettings(
             name=name,
-            store=os.fspath(store) if isinstance(store, os.PathLike) else store,
+            store=of_path(store) if isinstance(store, os.PathLike) else store,
             region=region,
             account=account,
             concurrency=concurrency,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -139,10 +140,19 @@ def test_a_variable_that_nobody_has_put_a_value_in_for_is_no_directory(store, te
     [
         *("data", "shop@home", "shop@home/", "a:b", "./a:b", "../shop:a@b/c", "/srv/shop:a@b/c", "./$DATA", "data/$x"),
         *("12:30", "data/postgres:1", "postgresql", "postgresql/data", "data//x", "what?", "user", "my=shop"),
+        *("data/a:b@c", "runs/10:15/acme@prod", "data/x?y=1", "user=alice/data", "shop:2024", "shop:2024/data"),
     ],
 )
 def test_other_names_are_those_of_directories(store):
     assert App("a", store=store).settings.place == store
+
+
+@pytest.mark.parametrize("name", ["shop:a@b", "db.example:5432", "$data"])
+def test_a_path_is_a_directory_whatever_its_name(name):
+    """It was refused, also as `./…`, which pathlib makes shorter."""
+    assert App("a", store=Path(f"./{name}")).settings.store == f"./{name}"
+    with pytest.raises(InvalidParameterValue, match="or a URL as text"):
+        App("a", store=Path("postgresql://shop:hidden@db/shop"))
 
 
 def test_the_scheme_of_a_url_may_be_written_in_capitals():

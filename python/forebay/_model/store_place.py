@@ -22,12 +22,15 @@ _VARIABLE: Final = re.compile(r"\$(\w+|\{\w+\}|\(\w+\))")
 _A_DIRECTORY: Final = re.compile(r"/(?!/)|\.{1,2}/")
 _WITHOUT_SCHEME: Final = re.compile(
     r"""postgres(ql)?(:|//)        # the scheme, misspelt
-    |.*:.*@                        # user:password@
+    |[^/]*:[^/]*@                  # user:password@
+    |[^/:]*:.*@[^/]*\.[^/]*(/|$)   # with a / in the password
     |[^/]*@[^/]+/.                 # user@host/database
     |//+[^/]*[@:]
-    |[^/:]+:\d{3,5}(/|$)           # host:port
-    |(host|hostaddr|port|user|password|dbname|service)\s*=
-    |.*\?\w+=                      # what follows a database
+    |([^/:]*\.[^/:]*|localhost):\d{1,5}(/|$)         # host:port
+    |[^/:]+:(5432|6432)(/|$)
+    |(host|hostaddr|dbname|password|service)\s*=      # settings of libpq
+    |(user|port)\s*=.*\s(host|hostaddr|dbname|password|service)\s*=
+    |.*\?(user|password|host|hostaddr|port|sslmode|schema|options|application_name|connect_timeout)=
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
@@ -110,6 +113,12 @@ def _misspelling(store: str) -> str:
 def as_directory(path: str) -> str:
     """Give a directory as it is written where it might be read as something else."""
     return path if refusal(path) is None else f"./{path}"
+
+
+def of_path(path: os.PathLike[str]) -> str:
+    """Give what a path names: a directory, whatever its name is like. A URL that was made a path is still no directory."""
+    text = os.fspath(path)
+    return text if is_misspelt(text) else as_directory(text)
 
 
 def with_password(store: str) -> str:
