@@ -42,5 +42,7 @@ def test_a_process_warns_of_what_it_interrupts(
         asyncio.run(let_go())
     [record] = caplog.records
     assert record.levelno == level
-    assert record.getMessage().startswith("the owner of the store postgresql://db/shop has changed")
+    assert record.getMessage().startswith(
+        "this process is a client of the store postgresql://db/shop, and asks the next owner"
+    )
     assert record.getMessage().endswith(text)
