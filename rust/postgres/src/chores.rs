@@ -9,6 +9,8 @@ use crate::writer::Writer;
 
 /// How long commits have the connection for themselves between two slices of what is removed, at the least.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The same, where the last slice was all that there was: most trims leave nothing, and a queue trims in nearly every commit.
+const REST: Duration = Duration::from_secs(1);
 /// An opening has other questions.
 const LOOKS_AFTER: Duration = Duration::from_secs(5);
 /// How often the server is asked whether something there makes commits slower, and how often the operator is told.
@@ -44,7 +46,7 @@ impl Chores {
         if writer.has_left && now >= self.sweeps_at {
             writer.sweep().await;
             // Commits have at least as much time as this takes.
-            self.sweeps_at = Instant::now() + now.elapsed().max(PAUSE);
+            self.sweeps_at = Instant::now() + now.elapsed().max(if writer.has_left { PAUSE } else { REST });
         }
         if now >= self.looks_at {
             self.looks_at = now + LOOKS_EVERY;

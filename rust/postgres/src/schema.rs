@@ -31,7 +31,7 @@ pub(crate) fn raise(schema: &str, steps: &[&str], from: u32, to: u32) -> String 
 /// Whether there is a store with all that this release adds to its format.
 pub(crate) const COMPLETE: &str =
     "SELECT to_regclass('@.format') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('@.member') \
-     AND attname = 'stopped') AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('@.forgotten') AND attname = 'before')";
+     AND attname = 'stopped') AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('@.forgotten') AND attname = 'since')";
 /// Whether processes say how they are reached.
 pub(crate) const HAS_DOORS: &str = "SELECT to_regclass('@.door') IS NOT NULL";
 /// Whether there is a store.

@@ -95,12 +95,14 @@ CREATE TABLE IF NOT EXISTS @.forgotten (
 ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS first bigint NOT NULL DEFAULT -9223372036854775808;
 -- Where the chunks that are kept begin. Null: the whole log was forgotten.
 ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS before bigint;
+-- Since when it has waited for the next slice. A log that is trimmed again and again keeps no other from its turn.
+ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS since timestamptz NOT NULL DEFAULT clock_timestamp();
 
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS 'SELECT p_kept # (p_next * 5) # p_log';
 
--- Removes chunks of the first log that has some to remove: at most 1,000 or some 16 MiB at a time, for no commit passes meanwhile. Whether
--- there may be more to remove.
+-- Removes chunks of the log that has waited longest: at most 1,000 or some 16 MiB at a time, for no commit passes meanwhile. Whether there
+-- is more to remove.
 CREATE OR REPLACE FUNCTION @.sweep_1() RETURNS boolean LANGUAGE plpgsql AS $forebay$
 DECLARE
     v_log integer;
@@ -109,9 +111,10 @@ DECLARE
     v_last bigint;
 BEGIN
     -- A trim of the log waits until this is over, or is seen.
-    SELECT f.log, f.first, f.before INTO v_log, v_first, v_before FROM @.forgotten f ORDER BY f.log LIMIT 1 FOR UPDATE;
+    SELECT f.log, f.first, f.before INTO v_log, v_first, v_before FROM @.forgotten f ORDER BY f.since, f.log LIMIT 1
+    FOR UPDATE;
     IF v_log IS NULL THEN
-        RETURN false;
+        RETURN EXISTS (SELECT FROM @.forgotten);
     END IF;
     SELECT max(s.first) INTO v_last FROM (
         SELECT o.first, sum(o.bytes) OVER (ORDER BY o.first) - o.bytes AS before FROM (
@@ -119,15 +122,15 @@ BEGIN
                 AND c.first < coalesce(v_before, 9223372036854775807) ORDER BY c.first LIMIT 1000
         ) AS o
     ) AS s WHERE s.before < 16777216;
-    IF v_last IS NULL THEN
-        DELETE FROM @.forgotten f WHERE f.log = v_log;
+    -- A log of this number that has begun anew meanwhile is seen with its chunks.
+    DELETE FROM @.chunk c WHERE c.log = v_log AND c.first BETWEEN v_first AND v_last
+        AND (v_before IS NOT NULL OR NOT EXISTS (SELECT FROM @.log l WHERE l.id = v_log));
+    IF EXISTS (SELECT FROM @.chunk c WHERE c.log = v_log AND c.first > v_last AND c.first < coalesce(v_before, 9223372036854775807)) THEN
+        UPDATE @.forgotten f SET first = v_last + 1, since = clock_timestamp() WHERE f.log = v_log;
     ELSE
-        -- A log of this number that has begun anew meanwhile is seen with its chunks.
-        DELETE FROM @.chunk c WHERE c.log = v_log AND c.first BETWEEN v_first AND v_last
-            AND (v_before IS NOT NULL OR NOT EXISTS (SELECT FROM @.log l WHERE l.id = v_log));
-        UPDATE @.forgotten f SET first = v_last + 1 WHERE f.log = v_log;
+        DELETE FROM @.forgotten f WHERE f.log = v_log;
     END IF;
-    RETURN true;
+    RETURN EXISTS (SELECT FROM @.forgotten);
 END
 $forebay$;
 
@@ -151,6 +154,9 @@ DECLARE
     v_sum bigint;
     v_count bigint := 0;
     v_total bigint := 0;
+    -- What this commit may remove of logs by itself.
+    v_chunks_left bigint := 100;
+    v_bytes_left bigint := 1048576;
 BEGIN
     -- The lock lasts to the end of the transaction: commits of a unit follow each other.
     SELECT u.owner, u.epoch, u.n, u.stamp INTO v_head FROM @.unit u WHERE u.id = p_unit FOR UPDATE;
@@ -212,10 +218,22 @@ BEGIN
             -- A chunk that holds positions to keep as well stays whole.
             v_kept := CASE WHEN v_chunk.after > v_step.first THEN v_chunk.first ELSE v_chunk.after END;
             UPDATE @.log l SET kept = v_kept, guard = @.guard_1(l.id, v_kept, l.next) WHERE l.id = v_step.log;
-            -- What is before it may be gigabytes: it is removed between commits.
+            -- What is before it may be gigabytes: it is removed between commits. A queue trims a little in nearly every commit.
             IF v_kept > v_span.kept THEN
-                INSERT INTO @.forgotten (log, first, before) VALUES (v_step.log, v_span.kept, v_kept)
-                ON CONFLICT (log) DO UPDATE SET before = excluded.before;
+                SELECT count(*), sum(o.bytes) INTO v_many, v_sum FROM (
+                    SELECT c.bytes FROM @.chunk c WHERE c.log = v_step.log AND c.first >= v_span.kept AND c.first < v_kept
+                    ORDER BY c.first LIMIT v_chunks_left + 1
+                ) AS o;
+                IF v_many <= v_chunks_left AND v_sum <= v_bytes_left
+                    AND NOT EXISTS (SELECT FROM @.forgotten f WHERE f.log = v_step.log)
+                THEN
+                    DELETE FROM @.chunk c WHERE c.log = v_step.log AND c.first >= v_span.kept AND c.first < v_kept;
+                    v_chunks_left := v_chunks_left - v_many;
+                    v_bytes_left := v_bytes_left - v_sum;
+                ELSE
+                    INSERT INTO @.forgotten (log, first, before) VALUES (v_step.log, v_span.kept, v_kept)
+                    ON CONFLICT (log) DO UPDATE SET before = excluded.before;
+                END IF;
             END IF;
         END IF;
     END LOOP;

@@ -281,7 +281,7 @@ fn the_server_says_what_it_promises() {
     assert!(!promises.survives_failover());
 }
 
-/// A trim removes nothing in its commit, and all of it soon after, by slices. A commit that removed 1,000 chunks left the others where there was
+/// A trim of a long log removes nothing in its commit, and all of it soon after, by slices. A commit that removed 1,000 chunks left the others where there was
 /// nothing new to trim, and where there was more than that each time. A thousand large ones were rolled back after 30 s, tried for ever, and
 /// nothing else was committed.
 #[test]
@@ -293,17 +293,14 @@ fn a_long_log_is_trimmed_in_slices_and_reads_as_trimmed_at_once() {
     (token, _) = insist(&mut store, token, &many);
     let left = || server.sql("SELECT count(*) FROM forebay_slices.chunk");
     // As long as something else holds the first chunk, no slice gets through.
-    let holds = "BEGIN; SELECT 1 FROM forebay_slices.chunk WHERE first = 0 FOR UPDATE; SELECT pg_sleep(2); COMMIT";
-    thread::scope(|scope| {
-        scope.spawn(|| server.sql(holds));
-        thread::sleep(Duration::from_millis(500));
-        (token, _) = insist(&mut store, token, &[trim(1, 2_400)]);
-        assert_eq!(left(), "2500", "no commit removes anything");
-        let mut reader = store.reader().unwrap();
-        assert_eq!(reader.bounds(1).unwrap(), Some((2_400, 2_500)));
-        assert_eq!(reader.sizes(1, 1).unwrap()[0].0, 2_400);
-        assert_eq!(spans(reader.as_mut(), 1, 0, 1), [(2_400, 2_401)]);
-    });
+    let held = server.hold("SELECT 1 FROM forebay_slices.chunk WHERE first = 0 FOR UPDATE");
+    (token, _) = insist(&mut store, token, &[trim(1, 2_400)]);
+    assert_eq!(left(), "2500", "no commit removes that much");
+    let mut reader = store.reader().unwrap();
+    assert_eq!(reader.bounds(1).unwrap(), Some((2_400, 2_500)));
+    assert_eq!(reader.sizes(1, 1).unwrap()[0].0, 2_400);
+    assert_eq!(spans(reader.as_mut(), 1, 0, 1), [(2_400, 2_401)]);
+    drop(held);
     removed(server, "slices", "100");
     // All of it, and the next one begins where it ended.
     let commit = insist(&mut store, token, &[trim(1, 2_500)]);
@@ -326,21 +323,96 @@ fn what_is_left_of_trims_goes_whatever_comes_after_them() {
     let Some(server) = SERVER.as_ref() else { return };
     let mut store = open(server, "thrice");
     let mut token = store.take_now(Unit::All).unwrap();
-    let holds = "BEGIN; SELECT 1 FROM forebay_thrice.chunk WHERE first = 0 FOR UPDATE; SELECT pg_sleep(2); COMMIT";
     for log in [1, 2] {
-        let many: Vec<_> = (0..9).map(|at| append(log, at, 1)).collect();
+        let many: Vec<_> = (0..300).map(|at| append(log, at, 1)).collect();
         (token, _) = insist(&mut store, token, &many);
     }
-    thread::scope(|scope| {
-        scope.spawn(|| server.sql(holds));
-        thread::sleep(Duration::from_millis(500));
-        (token, _) = insist(&mut store, token, &[trim(1, 3), trim(2, 3)]);
-        (token, _) = insist(&mut store, token, &[trim(1, 5)]);
-        insist(&mut store, token, &[trim(2, u64::MAX)]);
-    });
-    removed(server, "thrice", "4");
-    assert_eq!(store.reader().unwrap().bounds(1).unwrap(), Some((5, 9)));
-    assert_eq!(server.sql("SELECT min(first) FROM forebay_thrice.chunk WHERE log = 1"), "5");
+    let held = server.hold("SELECT 1 FROM forebay_thrice.chunk WHERE first = 0 FOR UPDATE");
+    (token, _) = insist(&mut store, token, &[trim(1, 101), trim(2, 101)]);
+    (token, _) = insist(&mut store, token, &[trim(1, 150)]);
+    insist(&mut store, token, &[trim(2, u64::MAX)]);
+    assert_eq!(server.sql("SELECT count(*) FROM forebay_thrice.chunk"), "600");
+    drop(held);
+    removed(server, "thrice", "150");
+    assert_eq!(store.reader().unwrap().bounds(1).unwrap(), Some((150, 300)));
+    assert_eq!(server.sql("SELECT min(first) FROM forebay_thrice.chunk WHERE log = 1"), "150");
+}
+
+/// A queue trims in nearly every commit. Each of these was followed by two transactions on the connection that commits: with a standby or a
+/// server that is far, commits waited half of the time.
+#[test]
+fn trims_in_each_commit_are_followed_by_hardly_any_sweep() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open_at(&server.url("&options=-ctrack_functions%3Dpl"), "little").unwrap();
+    let mut token = store.take_now(Unit::All).unwrap();
+    let begun = Instant::now();
+    for at in 0..1_000 {
+        (token, _) = insist(&mut store, token, &[append(1, at, 1), trim(1, at)]);
+    }
+    let took = begun.elapsed();
+    let left = server.sql("SELECT first FROM forebay_little.chunk");
+    drop(store);
+    let calls = |function: &str| {
+        let counted = "SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE schemaname = 'forebay_little'";
+        server.sql(&format!("{counted} AND funcname = '{function}'")).parse::<u64>().unwrap()
+    };
+    let until = Instant::now() + Duration::from_secs(30);
+    while calls("commit_1") < 1_000 {
+        assert!(Instant::now() < until, "{} commits are counted", calls("commit_1"));
+        thread::sleep(Duration::from_millis(50));
+    }
+    let sweeps = calls("sweep_1");
+    println!("figures {{\"commits\": 1000, \"ms\": {}, \"sweeps\": {sweeps}}}", took.as_millis());
+    assert!(sweeps <= took.as_secs() + 2, "{sweeps} in {took:?}");
+    assert_eq!(left, "999", "each commit removes what it trims");
+}
+
+/// What one commit may remove by itself counts for all of its trims.
+#[test]
+fn a_commit_removes_little_and_leaves_what_is_more() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "more");
+    let token = store.take_now(Unit::All).unwrap();
+    let many: Vec<_> = [(1, 60), (2, 60), (3, 1), (4, 1)]
+        .into_iter()
+        .flat_map(|(log, chunks)| (0..chunks).map(move |at| append(log, at, 1)))
+        .collect();
+    let (token, _) = insist(&mut store, token, &many);
+    server.sql("UPDATE forebay_more.chunk SET bytes = 2000000 WHERE log = 3");
+    let held = server.hold("SELECT 1 FROM forebay_more.chunk WHERE log IN (2, 3) AND first = 0 FOR UPDATE");
+    insist(&mut store, token, &[trim(1, 60), trim(2, 60), trim(3, 1), trim(4, 1)]);
+    let left = "SELECT string_agg(log || ' ' || many, ', ' ORDER BY log) FROM \
+                (SELECT log, count(*) AS many FROM forebay_more.chunk GROUP BY log) AS logs";
+    assert_eq!(server.sql(left), "2 60, 3 1");
+    drop(held);
+    removed(server, "more", "0");
+}
+
+/// One log had chunks to remove at each slice, and nothing of the next one was ever removed.
+#[test]
+fn logs_with_chunks_to_remove_take_turns() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "turns");
+    let mut token = store.take_now(Unit::All).unwrap();
+    for log in [1, 2, 3] {
+        let many: Vec<_> = (0..4_000).map(|at| append(log, at, 1)).collect();
+        (token, _) = insist(&mut store, token, &many);
+    }
+    drop(store);
+    server.sql("INSERT INTO forebay_turns.forgotten (log, before) SELECT generate_series(1, 3), 500");
+    let mut left = vec![];
+    for slice in 1..=6 {
+        server.sql("SELECT forebay_turns.sweep_1()");
+        // The first log is trimmed again before each of them, whether its row is still there or not.
+        server.sql(&format!(
+            "INSERT INTO forebay_turns.forgotten (log, first, before) VALUES (1, 0, {0}) ON CONFLICT (log) DO UPDATE SET before = {0}",
+            500 + 500 * slice
+        ));
+        left.push(server.sql("SELECT count(*) FROM forebay_turns.chunk WHERE log > 1"));
+    }
+    assert_eq!(left[..3], ["8000", "7500", "7000"], "{left:?}");
+    while server.sql("SELECT forebay_turns.sweep_1()") == "t" {}
+    assert_eq!(server.sql("SELECT count(*), min(first) FROM forebay_turns.chunk WHERE log = 1"), "500|3500");
 }
 
 /// Trims of a release before have left chunks, and the server has its functions.
@@ -354,7 +426,7 @@ fn what_trims_of_an_earlier_release_have_left_is_removed() {
     drop(store);
     server.sql("UPDATE forebay_former.log SET kept = 4, guard = forebay_former.guard_1(id, 4, next) WHERE id = 2");
     server.sql(
-        "ALTER TABLE forebay_former.forgotten DROP COLUMN before; CREATE OR REPLACE FUNCTION forebay_former.sweep_1() \
+        "ALTER TABLE forebay_former.forgotten DROP COLUMN before, DROP COLUMN since; CREATE OR REPLACE FUNCTION forebay_former.sweep_1() \
          RETURNS boolean LANGUAGE sql AS 'SELECT false'",
     );
     let mut store = open(server, "former");
@@ -386,19 +458,16 @@ fn a_long_log_is_forgotten_in_slices_and_the_next_owner_goes_on() {
     }
     let left = || server.sql("SELECT count(*) FROM forebay_forgets.chunk").parse::<u32>().unwrap();
     // As long as something else holds the first chunk, no slice gets through.
-    let holds =
-        "BEGIN; SELECT 1 FROM forebay_forgets.chunk WHERE log = 1 AND first = 0 FOR UPDATE; SELECT pg_sleep(3); COMMIT";
-    thread::scope(|scope| {
-        scope.spawn(|| server.sql(holds));
-        thread::sleep(Duration::from_millis(500));
-        insist(&mut store, token, &[trim(1, u64::MAX)]);
-        assert_eq!(left(), 11_000, "no commit removes anything");
-        let mut reader = store.reader().unwrap();
-        assert_eq!((reader.bounds(1).unwrap(), reader.sizes(1, 1).unwrap().len()), (None, 0));
-        assert_eq!(spans(reader.as_mut(), 1, 0, usize::MAX), []);
-        assert_eq!(spans(reader.as_mut(), 1, 3_000, usize::MAX), []);
-        drop(store);
-    });
+    let held = server.hold("SELECT 1 FROM forebay_forgets.chunk WHERE log = 1 AND first = 0 FOR UPDATE");
+    insist(&mut store, token, &[trim(1, u64::MAX)]);
+    assert_eq!(left(), 11_000, "no commit removes anything");
+    let mut reader = store.reader().unwrap();
+    assert_eq!((reader.bounds(1).unwrap(), reader.sizes(1, 1).unwrap().len()), (None, 0));
+    assert_eq!(spans(reader.as_mut(), 1, 0, usize::MAX), []);
+    assert_eq!(spans(reader.as_mut(), 1, 3_000, usize::MAX), []);
+    drop(reader);
+    drop(store);
+    drop(held);
     assert!(left() >= 9_000, "nobody owns the store: {}", left());
     let mut store = open(server, "forgets");
     let mut token = store.take_now(Unit::All).unwrap();

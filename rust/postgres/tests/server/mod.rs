@@ -1,7 +1,7 @@
 //! A real PostgreSQL server of the test's own, in a new directory and on a free port of the loopback address.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -113,6 +113,17 @@ impl Server {
         psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-Atqc", text, &self.url("")]).output().unwrap()
     }
 
+    /// Begin a transaction with this SQL; it holds its locks until what is returned is dropped.
+    pub fn hold(&self, text: &str) -> Held {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-Atq", &self.url("")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut psql = psql.spawn().unwrap();
+        writeln!(psql.stdin.as_mut().unwrap(), "BEGIN;\n{text};\n\\echo held").unwrap();
+        let told = BufReader::new(psql.stdout.as_mut().unwrap()).lines().map(Result::unwrap).any(|line| line == "held");
+        assert!(told, "{text}");
+        Held(psql)
+    }
+
     /// Give the server and all of its sessions a signal.
     pub fn signal(&self, signal: Signal) {
         let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
@@ -123,6 +134,17 @@ impl Server {
             // A session may have ended meanwhile.
             let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
         }
+    }
+}
+
+/// A transaction that is open.
+pub struct Held(Child);
+
+impl Drop for Held {
+    /// Without its input the client ends. Then the locks are free, or are soon.
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
     }
 }
 
