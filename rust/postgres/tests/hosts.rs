@@ -161,21 +161,20 @@ fn why_beats_do_not_get_through_is_known() {
 fn why_a_store_is_not_taken_is_known_apart() {
     let Some(server) = SERVER.as_ref() else { return };
     drop(PostgresStore::open(Settings::new(&server.url(""), "untaken", Durability::PowerLoss).unwrap()).unwrap());
-    std::thread::scope(|scope| {
-        scope.spawn(|| server.sql("BEGIN; SELECT FROM forebay_untaken.unit FOR UPDATE; SELECT pg_sleep(6); COMMIT"));
-        let settings = Settings::new(&server.url(""), "untaken", Durability::PowerLoss).unwrap().named("one");
-        let membership = Membership::join(settings).unwrap();
-        let until = Instant::now() + Duration::from_secs(60);
-        // A beat may have to wait on a busy machine; the next one gets through, as only takes meet the lock.
-        let is_told = || membership.untaken().is_some_and(|text| text.contains("lock timeout"));
-        while !is_told() || membership.unanswered().is_some() {
-            assert!(Instant::now() < until, "{:?}, {:?}", membership.untaken(), membership.unanswered());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        assert!(membership.event(Duration::from_secs(60)).is_some(), "it owns the store then");
-        while membership.untaken().is_some() {
-            assert!(Instant::now() < until, "{:?}", membership.untaken());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    });
+    let held = server.hold("SELECT FROM forebay_untaken.unit FOR UPDATE");
+    let settings = Settings::new(&server.url(""), "untaken", Durability::PowerLoss).unwrap().named("one");
+    let membership = Membership::join(settings).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    // A beat may have to wait on a busy machine; the next one gets through, as only takes meet the lock.
+    let is_told = || membership.untaken().is_some_and(|text| text.contains("lock timeout"));
+    while !is_told() || membership.unanswered().is_some() {
+        assert!(Instant::now() < until, "{:?}, {:?}", membership.untaken(), membership.unanswered());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(held);
+    assert!(membership.event(Duration::from_secs(60)).is_some(), "it owns the store then");
+    while membership.untaken().is_some() {
+        assert!(Instant::now() < until, "{:?}", membership.untaken());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
