@@ -102,8 +102,7 @@ pub(crate) const HELD: &str = concat!("SELECT held.* FROM ", held!());
 pub(crate) const QUESTION: &str = concat!(
     "SELECT current_setting('server_version_num')::int4, current_setting('fsync'), current_setting('full_page_writes'), \
      current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), pg_is_in_recovery(), \
-     current_setting('data_checksums'), current_setting('statement_timeout') <> '0' OR current_setting('lock_timeout') <> '0' \
-     OR current_setting('idle_in_transaction_session_timeout') <> '0', held.* FROM (SELECT 1) AS one LEFT JOIN ",
+     current_setting('data_checksums'), coalesce(current_setting('forebay.session', true), '') = '1', held.* FROM (SELECT 1) AS one LEFT JOIN ",
     held!(),
     " ON true"
 );

@@ -25,8 +25,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 const UNHEARD: Duration = Duration::from_secs(5);
 /// Options of each session, which the URL's own options override. A statement ends by itself before `session::ANSWER_WITHIN`; one that
 /// waits for another's lock ends soon, and is sent again; the server notices within a second that we are gone, and within 6 s that the
-/// way to us is: else each cut would leave it connections for hours, until it had no free one.
-const OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s \
+/// way to us is: else each cut would leave it connections for hours, until it had no free one. The first one is ours: by that the server
+/// says that it has the others.
+const OPTIONS: &str =
+    "-c forebay.session=1 -c statement_timeout=30s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s \
                        -c client_connection_check_interval=1s -c tcp_keepalives_idle=3 -c tcp_keepalives_interval=1 \
                        -c tcp_keepalives_count=3 -c tcp_user_timeout=5s";
 

@@ -123,16 +123,20 @@ fn a_pooler_is_refused_with_the_next_step() {
     assert!(matches!(&full, Some(StoreError::Unavailable(text)) if !text.contains("cannot be used")), "{full:?}");
 }
 
-/// One that is told to ignore options was used without any of them, until a statement waited for a lock without end.
+/// One that is told to ignore options was used without any of them, until a statement waited for a lock without end; and still, where the
+/// server had a timeout of its own.
 #[test]
 fn a_pooler_that_drops_the_options_is_refused_too() {
     let Some(server) = SERVER.as_ref() else { return };
-    // What a session has then.
-    let dropped = "&options=-cstatement_timeout%3D0%20-clock_timeout%3D0%20-cidle_in_transaction_session_timeout%3D0";
+    // What a session has then, at a server with timeouts of its own.
+    let dropped = "&options=-cforebay.session%3D";
     let settings = Settings::new(&server.url(dropped), "dropped", Durability::ProcessCrash).unwrap();
     let refused = Membership::join(settings).err();
     let Some(StoreError::Refused(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("did not reach the server") && text.contains("Next: give the URL"), "{text}");
+    // Whoever has switched the timeouts off is not told of a pooler.
+    let none = "&options=-cstatement_timeout%3D0%20-clock_timeout%3D0%20-cidle_in_transaction_session_timeout%3D0";
+    Membership::join(Settings::new(&server.url(none), "none", Durability::ProcessCrash).unwrap()).unwrap();
 }
 
 /// A start that found no server said that no process owned the store, and to ask again.
