@@ -54,11 +54,11 @@ impl Engine {
         Ok(&self.end)
     }
 
-    /// What a client was given over its connection, as the owner knows it, once the connection is closed.
-    pub(crate) fn stopped(&self) -> Option<Stopped> {
+    /// What a client was given over its connection, as the owner of this name knows it, once the connection is closed.
+    pub(crate) fn stopped(&self) -> Option<(String, Stopped)> {
         match &*self.end {
             End::Owner(_) => None,
-            End::Client(client) => client.stopped(),
+            End::Client(client) => client.owner().zip(client.stopped()),
         }
     }
 

@@ -40,8 +40,8 @@ impl Member {
     }
 
     fn has_stopped(&self, py: Python<'_>, engine: &Engine) {
-        if let Some(stopped) = engine.stopped() {
-            py.detach(|| self.0.has_stopped(stopped));
+        if let Some((owner, stopped)) = engine.stopped() {
+            py.detach(|| self.0.has_stopped(&owner, stopped));
         }
     }
 

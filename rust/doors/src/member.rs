@@ -260,9 +260,9 @@ impl Member {
         self.shared.membership.may_run_for(owner)
     }
 
-    /// All that this process ran for an owner over a connection that is closed has ended: the owner is told so by the store.
-    pub fn has_stopped(&self, stopped: Stopped) {
-        self.shared.membership.has_stopped(stopped);
+    /// All that this process ran for this owner over a connection that is closed has ended: the owner is told so by the store.
+    pub fn has_stopped(&self, owner: &str, stopped: Stopped) {
+        self.shared.membership.has_stopped(owner, stopped);
     }
 
     /// What this process ran before it lost the store, or for an owner that is gone, has not ended: another process is to own the store,

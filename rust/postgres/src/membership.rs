@@ -59,8 +59,8 @@ struct Seen {
     head: Option<Head>,
     /// What the members say that they ran, and have stopped.
     stopped: BTreeMap<Member, Stopped>,
-    /// What this process says of itself.
-    own_stopped: Option<Stopped>,
+    /// What this process says of itself, and for which owner it ran that.
+    own_stopped: Option<(Member, Stopped)>,
     /// Who owned the store before this process took it, if it was not given up.
     former: Option<Member>,
     /// Why the last beat has no answer, and why the last take has none.
@@ -69,13 +69,11 @@ struct Seen {
 }
 
 impl Seen {
-    /// Say no more what was stopped for an owner that is not the one of this head: connections are counted from one again. A failover that
-    /// has lost a take may lead to another owner of the same epoch.
-    fn forget_stopped(&mut self, head: Option<&Head>) {
-        let (Some(head), Some(stopped)) = (head, self.own_stopped) else { return };
-        let former = self.head.as_ref().and_then(|head| head.owner.as_ref());
-        let is_another = head.owner.as_ref().zip(former).is_some_and(|(now, before)| now != before);
-        if head.epoch != stopped.epoch || is_another {
+    /// Say no more what was stopped for an owner that is not the one of the head: connections are counted from one again. A failover that has
+    /// lost a take may lead to another owner of the same epoch.
+    fn forget_stopped(&mut self) {
+        let (Some(head), Some((owner, stopped))) = (&self.head, &self.own_stopped) else { return };
+        if head.epoch != stopped.epoch || head.owner.as_ref().is_some_and(|now| now != owner) {
             self.own_stopped = None;
         }
     }
@@ -175,9 +173,12 @@ impl Membership {
         lock(&self.seen).stopped.clone()
     }
 
-    /// All that this process ran for another one over this connection has ended, and nothing will begin: the next beat says so.
-    pub fn has_stopped(&self, stopped: Stopped) {
-        lock(&self.seen).own_stopped = Some(stopped);
+    /// All that this process ran for this owner over this connection has ended, and nothing will begin: the next beat says so, if the store
+    /// has no other owner by now.
+    pub fn has_stopped(&self, owner: &str, stopped: Stopped) {
+        let mut seen = lock(&self.seen);
+        seen.own_stopped = Some((owner.into(), stopped));
+        seen.forget_stopped();
     }
 
     /// Why its beats do not get through at present.
@@ -287,8 +288,8 @@ impl Watch {
                     if head.as_ref().map(|head| head.epoch) != seen.head.as_ref().map(|head| head.epoch) {
                         seen.untaken = None; // it has been taken since
                     }
-                    seen.forget_stopped(head.as_ref());
                     seen.head = head;
+                    seen.forget_stopped();
                     seen.stopped.clone_from(&view.stopped);
                     if beats {
                         seen.unanswered = None;
@@ -394,8 +395,8 @@ impl Watch {
 
     /// What this process ran for another one and has stopped, as the store has it.
     fn stopped(&self) -> Vec<i64> {
-        let stopped = lock(&self.seen).own_stopped;
-        stopped.map_or_else(Vec::new, |stopped| vec![stopped.epoch as i64, stopped.connection as i64])
+        let seen = lock(&self.seen);
+        seen.own_stopped.as_ref().map_or_else(Vec::new, |(_, said)| vec![said.epoch as i64, said.connection as i64])
     }
 
     /// The members that this one knows to be gone.

@@ -518,22 +518,34 @@ fn a_store_that_cannot_be_opened_is_given_back_and_not_taken_again_at_once() {
     assert!(!first.has_declined());
 }
 
+#[track_caller]
+fn soon(what: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !what() {
+        assert!(Instant::now() < until, "it takes too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// An owner, and another member that has seen it. They hold nobody for dead.
+fn owner_and_client(server: &Server) -> [Membership; 2] {
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let rules = Rules { dead_ns: 3_600_000_000_000, ..Rules::default() };
+    let owner = Membership::join_by(settings("owner"), rules).unwrap();
+    assert_eq!(owner.event(Duration::from_secs(100)), Some(Event::Taken(1)));
+    let client = Membership::join_by(settings("client"), rules).unwrap();
+    soon(|| client.head().is_some_and(|head| head.owner.as_deref() == Some("owner")));
+    [owner, client]
+}
+
 #[test]
 fn what_a_member_says_that_it_has_stopped_is_seen_by_the_others() {
     let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
-    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
-    let (owner, client) = (Membership::join(settings("owner")).unwrap(), Membership::join(settings("client")).unwrap());
-    let until_seen = |stopped: Stopped| {
-        let until = Instant::now() + Duration::from_secs(20);
-        while owner.stopped_by() != [("client".to_owned(), stopped)].into() {
-            assert!(Instant::now() < until, "{:?}", owner.stopped_by());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
+    let [owner, client] = owner_and_client(&server);
     assert_eq!(owner.stopped_by(), [].into());
     for stopped in [Stopped { epoch: 1, connection: 3 }, Stopped { epoch: 1, connection: 4 }] {
-        client.has_stopped(stopped);
-        until_seen(stopped);
+        client.has_stopped("owner", stopped);
+        soon(|| owner.stopped_by() == [("client".to_owned(), stopped)].into());
     }
 }
 
@@ -542,24 +554,18 @@ fn what_a_member_says_that_it_has_stopped_is_seen_by_the_others() {
 #[test]
 fn what_was_stopped_for_an_owner_is_not_said_to_another_of_its_epoch() {
     let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
-    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
-    let owner = Membership::join(settings("owner")).unwrap();
-    assert_eq!(owner.event(Duration::from_secs(100)), Some(Event::Taken(1)));
-    let client = Membership::join(settings("client")).unwrap();
-    let until = Instant::now() + Duration::from_secs(60);
-    let until_said = |said: &str| {
-        while server.sql("SELECT stopped FROM forebay_members.member WHERE name = 'client'") != said {
-            assert!(Instant::now() < until, "it says {said}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
-    while client.head().is_none_or(|head| head.epoch < 1) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    client.has_stopped(Stopped { epoch: 1, connection: 7 });
-    until_said("{1,7}");
+    let [_owner, client] = owner_and_client(&server);
+    let row = |column: &str| server.sql(&format!("SELECT {column} FROM forebay_members.member WHERE name = 'client'"));
+    client.has_stopped("owner", Stopped { epoch: 1, connection: 7 });
+    soon(|| row("stopped") == "{1,7}");
     server.sql("UPDATE forebay_members.unit SET owner = 'another'");
-    until_said("{}");
+    soon(|| row("stopped") == "{}");
+    // What it ran ended only after it had seen that, which is the rule.
+    client.has_stopped("owner", Stopped { epoch: 1, connection: 7 });
+    let beats = || row("beat").parse::<u64>().unwrap();
+    let seen = beats();
+    soon(|| beats() >= seen + 2);
+    assert_eq!((row("stopped").as_str(), client.head().unwrap().epoch), ("{}", 1));
 }
 
 /// What a release adds to a format is added when one of its processes comes, beside those of the release before.
