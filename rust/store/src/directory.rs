@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(path.join("lock")).unwrap().permissions().mode() & 0o777, 0o600);
         let refused = Directory::own(&path).unwrap_err();
-        let text = format!("the store {} (process {}) is owned by another process", path.display(), std::process::id());
+        let text = format!("the store {} is owned by process {}", path.display(), std::process::id());
         assert_eq!(refused.to_string(), text);
         drop(owned);
         Directory::own(&path).unwrap();
