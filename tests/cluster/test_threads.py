@@ -137,23 +137,6 @@ def test_a_store_is_moved_although_a_thread_goes_on(members: Members, shop: Shop
     until(lambda: "stands by" in shop.command("cluster", "members").stdout, members.logs)
 
 
-def test_a_thread_of_another_process_is_told_when_the_store_is_moved(members: Members, shop: Shop) -> None:
-    """The owner's own threads were told 2 s before the next owner took the store, and those of others after that."""
-    owner, other = shop.start(), shop.start()
-    shop.put("slow", *"abcdefgh")
-    until(lambda: len(lines(members, "begun")) > 1, members.logs)
-    moved = shop.command("cluster", "move", str(other.child.pid))
-    assert moved.returncode == 0, moved.stderr + members.logs()
-    # The owner shares out what is ready at one moment: mostly each of the two has some of them.
-    begun = [process for process in (owner, other) if process.lines("begun")]
-    until(lambda: all(process.lines("lost") != [] for process in begun), members.logs)
-    until(lambda: any(words[1] != "1" for words in lines(members, "begun")), members.logs)
-    begun_again = min(float(words[2]) for words in lines(members, "begun") if words[1] != "1")
-    told = [float(words[0]) for words in lines(members, "lost")]
-    assert max(told) - min(told) < 1, "all are told when the owner interrupts what runs"
-    assert max(told) < begun_again
-
-
 def test_a_thread_is_told_when_its_process_ends(members: Members, shop: Shop) -> None:
     """The record ran again under the next owner, while the thread had no word of it until its process was gone."""
     owner, other = shop.start(), shop.start()
