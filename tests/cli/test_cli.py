@@ -1,7 +1,6 @@
 """The `forebay` command, as a user types it: real processes, real stores."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -306,7 +305,7 @@ def test_an_error_in_the_users_module_shows_its_own_traceback(place):
 
 
 def test_metrics_and_health_are_served(place):
-    port = 20_000 + os.getpid() % 20_000
+    port = free_port()
     with Service(place, "--metrics-port", str(port)):
         forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1}\n')
         base = f"http://127.0.0.1:{port}"
