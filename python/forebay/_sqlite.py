@@ -6,10 +6,12 @@ import sqlite3
 import time
 from typing import Final
 
+BUSY_SECONDS_MAX: Final = 30.0
+"""How long to wait for another process that changes such a file."""
 _PAUSE_SECONDS: Final = 0.01
 
 
-def write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
+def write_ahead(connection: sqlite3.Connection) -> None:
     """Switch a file to the write-ahead log, while others may do so, too.
 
     SQLite's own busy timeout does not hold for this switch: of two processes that open a new file together, one is refused at
@@ -17,13 +19,12 @@ def write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
 
     Args:
         connection: a connection outside any transaction.
-        seconds: how long to try.
 
     Raises:
-        sqlite3.OperationalError: the file was still locked after so many seconds, or could not be written.
+        sqlite3.OperationalError: the file was still locked after `BUSY_SECONDS_MAX`, or could not be written.
 
     """
-    until = time.monotonic() + seconds
+    until = time.monotonic() + BUSY_SECONDS_MAX
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from forebay._model import checks
-from forebay._sqlite import write_ahead
+from forebay._sqlite import BUSY_SECONDS_MAX, write_ahead
 from forebay.errors import ForebayError, InvalidParameterValue, StoreError, StoreFull, StoreNewerFormat
 
 try:
@@ -39,7 +39,6 @@ FILE: Final = "idempotency.db"
 FORMAT: Final = 1
 BYTES_DEFAULT: Final = 1 << 30
 BYTES_MIN: Final = 1 << 20
-BUSY_SECONDS_MAX: Final = 30.0
 EXPIRED_AT_ONCE: Final = 32
 """Expired records that a put removes: more than it adds, so that only those stay that have not expired."""
 _TABLE: Final = (
@@ -199,7 +198,7 @@ class IdempotencyStore(BasePersistenceLayer):
         # Handlers in threads take turns under the lock.
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False)
         try:
-            write_ahead(connection, BUSY_SECONDS_MAX)
+            write_ahead(connection)
             durable = self._app.settings.durability == "power-loss"
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             [page_bytes] = connection.execute("PRAGMA page_size").fetchone()

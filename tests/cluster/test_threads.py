@@ -44,10 +44,9 @@ class Shop:
         environment = {**os.environ, "FOREBAY_RUN_DIR": str(self._run)}
         return subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=environment)
 
-    def put(self, stream: str, *data: str) -> None:
-        """Put records together."""
-        given = "\n".join(json.dumps({"name": name}) for name in data)
-        put = self.command("stream", "put", stream, "--key", "name", given=given)
+    def put(self, stream: str, data: str) -> None:
+        """Put one record."""
+        put = self.command("stream", "put", stream, "--key", "name", given=json.dumps({"name": data}))
         assert put.returncode == 0, put.stderr + self._members.logs()
 
 

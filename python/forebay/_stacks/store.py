@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from forebay._sam.errors import StackNotFound
 from forebay._sam.parameters import Parameters
 from forebay._sam.plan import Output, Resource
-from forebay._sqlite import write_ahead
+from forebay._sqlite import BUSY_SECONDS_MAX, write_ahead
 from forebay.errors import InvalidParameterValue, StoreNewerFormat
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ NEXT: Final = "next"
 ROLLBACK: Final = "rollback"
 """The phase in which an operation brings back what was there."""
 STACK: Final = "AWS::CloudFormation::Stack"
-BUSY_SECONDS_MAX: Final = 30.0
-"""How long to wait for another process that changes the file."""
 EVENTS_MAX: Final = 10_000
 """Events that are kept of a stack; older ones go."""
 _TABLES: Final = """
@@ -159,7 +157,7 @@ class StackStore:
         )
         self._db.row_factory = sqlite3.Row
         if directory is not None:
-            write_ahead(self._db, BUSY_SECONDS_MAX)
+            write_ahead(self._db)
         self._db.execute("PRAGMA synchronous=FULL")
         self._make_tables()
 

@@ -66,9 +66,9 @@ def status(ctx: click.Context, store: StorePlace, output: str) -> None:
     del seen["refused"]  # what the server promises is asked of `forebay doctor`
     held["members"] = _with_roles(held["members"])
     show(seen, output, text="\n".join(lines))
-    if held["owner_silent_ms"] is None or held["owner_silent_ms"] >= _DEAD_MS:
+    if not _has_living_owner(held):
         ctx.exit(_NOT_WELL)
-    if unreached is not None and held["owner"].partition("/")[0] != socket.gethostname():
+    if unreached is not None and _host(held["owner"]) != socket.gethostname():
         ctx.exit(_NOT_WELL)
 
 
@@ -254,13 +254,12 @@ def _format_text(held: dict[str, Any]) -> str:
 
 def unreached_text(held: dict[str, Any]) -> str | None:
     """Say why the owner, which lives, cannot be reached from here over the network. Whether it is asked so is another matter."""
-    if held["owner_silent_ms"] is None or held["owner_silent_ms"] >= _DEAD_MS:
+    if not _has_living_owner(held):
         return None
     address = next((member["address"] for member in held["members"] if member["owns"]), None)
     if address is None:
-        others = [one for one in held["members"] if not one["owns"] and one["silent_ms"] < _DEAD_MS]
-        host = held["owner"].partition("/")[0]
-        if all(one["name"].partition("/")[0] == host for one in (*others, {"name": f"{socket.gethostname()}/"})):
+        others = {_host(one["name"]) for one in held["members"] if not one["owns"] and one["silent_ms"] < _DEAD_MS}
+        if others | {socket.gethostname()} == {_host(held["owner"])}:
             return None
         return "it lets no process of another machine in at present (FOREBAY_CLUSTER_ADDRESS)"
     host, _, port = address.rpartition(":")
@@ -270,6 +269,15 @@ def unreached_text(held: dict[str, Any]) -> str | None:
         why = error.strerror or str(error)
         return f"it is not reached from here at {address} ({why}): FOREBAY_CLUSTER_ADDRESS gives it another address"
     return None
+
+
+def _has_living_owner(held: dict[str, Any]) -> bool:
+    silent = held["owner_silent_ms"]
+    return silent is not None and silent < _DEAD_MS
+
+
+def _host(process: str) -> str:
+    return process.partition("/")[0]
 
 
 def others_text(held: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from forebay._sqlite import write_ahead
+from forebay._sqlite import BUSY_SECONDS_MAX, write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from forebay.testing.clock import VirtualClock
-
-BUSY_SECONDS_MAX: Final = 30.0
 
 Item = tuple[str, int]
 
@@ -75,7 +73,7 @@ class Ledger:
         self._now_ns = time.monotonic_ns if clock is None else clock.monotonic_ns
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS_MAX, check_same_thread=False)
-        write_ahead(self._db, BUSY_SECONDS_MAX)
+        write_ahead(self._db)
         self._db.execute("PRAGMA synchronous=OFF")
         self._db.execute(SCHEMA)
         # How many facts of each kind and life there are among the first so many.
