@@ -92,7 +92,7 @@ pub fn migrate(
     let token = target.take_now(Unit::All)?;
     // The commit that marked the source is none that has changed it.
     let mark = Mark::of(taken.commits - u64::from(is_marked), token.commits);
-    let mut copy = Copy { from, into, target, token, mark, given, copied: Copied::default(), goes_on };
+    let mut copy = Copy { from, into, target, token, mark, copied: Copied::default(), goes_on };
     copy.begin()?;
     let is_whole = copy.all()?;
     let mut taken = taken;
@@ -105,7 +105,7 @@ pub fn migrate(
         })?;
     }
     if is_whole {
-        copy.declare_whole()?;
+        copy.declare_whole(given)?;
     }
     let (copied, token) = (copy.copied, copy.token);
     target.release(Unit::All, token);
@@ -168,7 +168,6 @@ struct Copy<'a> {
     target: &'a mut dyn Store,
     token: Token,
     mark: Mark,
-    given: u64,
     copied: Copied,
     goes_on: &'a mut dyn FnMut(Copied) -> bool,
 }
@@ -246,11 +245,11 @@ impl Copy<'_> {
         Ok((self.goes_on)(self.copied))
     }
 
-    /// Let the target be opened.
-    fn declare_whole(&mut self) -> Result<(), StoreError> {
+    /// Let the target be opened, and keep the highest fencing token that was given out so far.
+    fn declare_whole(&mut self, given: u64) -> Result<(), StoreError> {
         let mut writes = vec![Write::Remove { table: Table::Meta, key: MIGRATING.into() }];
-        if self.given > 0 {
-            let value = self.given.to_be_bytes().into();
+        if given > 0 {
+            let value = given.to_be_bytes().into();
             writes.push(Write::Set { table: Table::Meta, key: FENCED.into(), value });
         }
         self.submit(&writes)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use forebay_core::gateway::client_cert::ClientCert;
 use forebay_core::gateway::forwarded::Trusted;
-use forebay_core::gateway::request::Header;
+use forebay_core::gateway::request::{Header, Request};
 use hyper::header::{HeaderMap, COOKIE, HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::Version;
@@ -55,6 +55,20 @@ pub(super) struct Head<'a> {
 impl Head<'_> {
     pub(super) fn client_cert(&self) -> Option<&ClientCert> {
         self.client_cert.as_deref()
+    }
+
+    /// The request for this path of an API. Its body is not read yet.
+    pub(super) fn request<'r>(&'r self, path: &'r str) -> Request<'r> {
+        Request {
+            method: self.method,
+            path,
+            query: self.query,
+            protocol: self.protocol,
+            headers: &self.headers,
+            source_ip: &self.source_ip,
+            client_cert: self.client_cert(),
+            body: &[],
+        }
     }
 
     /// Whether its version of HTTP lets a connection go on as another one.

@@ -309,16 +309,7 @@ async fn serve_stage(
     };
     let (variables, time_ms) = (gate::variables(stage, canary), now_ms());
     let trace_id = trace_of(request_id, time_ms);
-    let request = Request {
-        method: head.method,
-        path: rest,
-        query: head.query,
-        protocol: head.protocol,
-        headers: &head.headers,
-        source_ip: &head.source_ip,
-        client_cert: head.client_cert(),
-        body: &[],
-    };
+    let request = head.request(rest);
     let open = Authorized::Open;
     let mut arrival = Arrival {
         account: &gateway.account,

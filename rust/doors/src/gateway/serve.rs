@@ -342,16 +342,7 @@ async fn run(
         trail.turned_away(FULL);
         return Err(busy(is_url));
     };
-    let request = Request {
-        method: head.method,
-        path: call.place.path,
-        query: head.query,
-        protocol: head.protocol,
-        headers: &head.headers,
-        source_ip: &head.source_ip,
-        client_cert: head.client_cert(),
-        body: &[],
-    };
+    let request = head.request(call.place.path);
     let arrival = arrival_of(gateway, call, &Authorized::Open);
     let asked = Asked {
         engine: call.engine,

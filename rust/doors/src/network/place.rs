@@ -64,13 +64,13 @@ impl Place {
     /// Refuse an address at which this machine cannot listen. The port may be another process's until it ends.
     pub(crate) fn check(place: Option<Self>) -> Result<(), EngineError> {
         let Some(at) = place.map(|place| place.bind) else { return Ok(()) };
-        let bound = bound(at);
-        bound.or_else(|error| if error.kind() == io::ErrorKind::AddrInUse { Ok(()) } else { Err(error) }).map_err(|error| {
-            EngineError::Invalid(format!(
+        match bound(at) {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(EngineError::Invalid(format!(
                 "this machine cannot listen at {at} for other machines: {error}. Next: {BIND} names an address of its own, or 0.0.0.0; {ADDRESS} \
                  what others are to connect to; {ADDRESS}={OFF} lets no other machine in"
-            ))
-        })
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// What others are told, when it is listened there.

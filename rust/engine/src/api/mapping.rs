@@ -300,6 +300,12 @@ pub struct Status {
     pub last_result: &'static str,
 }
 
+impl Status {
+    pub(crate) fn of(is_enabled: bool, declared: bool, last_result: &'static str) -> Self {
+        Self { state: if is_enabled { "Enabled" } else { "Disabled" }, declared, last_result }
+    }
+}
+
 /// The progress of a mapping on one shard.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

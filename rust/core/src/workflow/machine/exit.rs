@@ -83,10 +83,7 @@ pub(super) fn choose(
     let state = turn.definition.state(frame.state);
     let context = context::context(execution, turn, frame, None);
     let effective = turn.effective_input(state, frame, &context)?;
-    let documents = Documents {
-        root: &effective,
-        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-    };
+    let documents = Documents { root: &effective, ..turn.documents(frame, &context) };
     let exit = match choice.rules.choose(&documents, turn.entropy)? {
         Some(index) => {
             let target = &choice.targets[index];
@@ -196,10 +193,7 @@ pub(super) fn exit_state(
             path_exit(turn, state, io, &documents, exit.result.take(), exit.choice.as_ref())?
         }
         Io::Jsonata(io) => {
-            let documents = Documents {
-                result: exit.result.as_ref(),
-                ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-            };
+            let documents = Documents { result: exit.result.as_ref(), ..turn.documents(frame, &context) };
             let (output, assign) = match &exit.choice {
                 Some(choice) => (choice.output, choice.assign),
                 None => (io.output.as_ref(), state.assign.as_ref()),

@@ -226,11 +226,8 @@ fn catch(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, failure: &
     // The state may have failed because its paths had looked at too much.
     turn.budget.begin_paths();
     let error_output = failure.output();
-    let documents = Documents {
-        root: &error_output,
-        error_output: Some(&error_output),
-        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-    };
+    let documents =
+        Documents { root: &error_output, error_output: Some(&error_output), ..turn.documents(frame, &context) };
     let assigned = match &catcher.assign {
         Some(assign) => assign.evaluate(&documents, turn.entropy)?,
         None => Value::Null,

@@ -37,10 +37,7 @@ pub(super) fn begin_map(
     let state = turn.definition.state(frame.state);
     let context = context::context(execution, turn, frame, None);
     let effective = turn.effective_input(state, frame, &context)?;
-    let documents = Documents {
-        root: &effective,
-        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-    };
+    let documents = Documents { root: &effective, ..turn.documents(frame, &context) };
     let has_reader = map.distributed.as_ref().is_some_and(|distributed| distributed.reader.is_some());
     let read = turn.inspection.as_ref().and_then(|inspection| inspection.reader_items.clone());
     let items = if has_reader { read } else { Some(items(turn, map, &documents)?) };
@@ -103,10 +100,7 @@ pub(super) fn limits(
     let state = turn.definition.state(frame.state);
     let context = context::context(execution, turn, frame, None);
     let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
-    let documents = Documents {
-        root: &effective,
-        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-    };
+    let documents = Documents { root: &effective, ..turn.documents(frame, &context) };
     let mut number = |operand: &Option<Operand>, field: &str| {
         operand.as_ref().map(|operand| operand.number(field, &documents, turn.entropy)).transpose()
     };
@@ -137,10 +131,7 @@ pub(super) fn item_input(
     let Some(selector) = &map.selector else { return Ok(item.value.clone()) };
     let Some(frame) = execution.frames.get(&id) else { return Ok(item.value.clone()) };
     let context = context::context_of_item(execution, turn, frame, None, Some(item));
-    let documents = Documents {
-        root: effective.value(),
-        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-    };
+    let documents = Documents { root: effective.value(), ..turn.documents(frame, &context) };
     turn.budget.begin_paths();
     let value = selector.evaluate(&documents, turn.entropy)?;
     turn.inspect("afterItemSelector", &value);
@@ -185,10 +176,7 @@ fn evaluate_of_run<T>(
 ) -> Result<Option<T>, Failure> {
     let Some(frame) = execution.frames.get(&id) else { return Ok(None) };
     let context = context::context(execution, turn, frame, None);
-    let documents = Documents {
-        root: effective.value(),
-        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-    };
+    let documents = Documents { root: effective.value(), ..turn.documents(frame, &context) };
     evaluate(&documents, turn.entropy).map(Some)
 }
 

@@ -124,10 +124,7 @@ fn task_settings(
     let state = turn.definition.state(frame.state);
     let context = context::context(execution, turn, frame, token);
     let effective = super::exit::effective_input(state, frame.input.value(), &context, &frame.variables)?;
-    let documents = Documents {
-        root: &effective,
-        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-    };
+    let documents = Documents { root: &effective, ..turn.documents(frame, &context) };
     let timeout = task.timeout.as_ref();
     let timeout = timeout.map(|operand| operand.seconds("TimeoutSeconds", &documents, turn.entropy)).transpose()?;
     let heartbeat = task.heartbeat.as_ref();

@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
+use super::frame::Frame;
 use super::history::Event;
 use super::inspection::Inspection;
 use super::Command;
 use crate::workflow::budget::Budget;
 use crate::workflow::definition::Definition;
+use crate::workflow::query::Documents;
 use crate::workflow::scope::Entropy;
 
 /// What one fact brings about.
@@ -39,6 +41,14 @@ impl<'t> Turn<'t> {
         }
         commands.extend(self.commands);
         commands
+    }
+
+    /// What the expressions of a state are evaluated on, if they are to see its input.
+    pub(super) fn documents<'v>(&self, frame: &'v Frame, context: &'v Value) -> Documents<'v>
+    where
+        't: 'v,
+    {
+        Documents::of_input(frame.input.value(), context, &frame.variables, self.now_ms, self.budget)
     }
 
     /// Show a document to `TestState`, if it looks.

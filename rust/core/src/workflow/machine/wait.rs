@@ -34,10 +34,7 @@ fn wait_until(execution: &Execution, turn: &mut Turn<'_>, id: FrameId, until: &U
     let state = turn.definition.state(frame.state);
     let context = context::context(execution, turn, frame, None);
     let effective = turn.effective_input(state, frame, &context)?;
-    let documents = Documents {
-        root: &effective,
-        ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-    };
+    let documents = Documents { root: &effective, ..turn.documents(frame, &context) };
     match until {
         Until::Seconds(operand) => {
             let seconds = wait_seconds(operand, &documents, turn)?;

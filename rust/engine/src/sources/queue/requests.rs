@@ -363,11 +363,11 @@ fn describe_queue_mapping(queues: &Queues, id: u64) -> Described {
         queue: mapping.row.queue.clone(),
         function: mapping.row.function.clone(),
         settings: mapping.row.settings.clone(),
-        status: Status {
-            state: if mapping.row.settings.enabled { "Enabled" } else { "Disabled" },
-            declared: mapping.declared && mapping.handler.is_some(),
-            last_result: mapping.last_result,
-        },
+        status: Status::of(
+            mapping.row.settings.enabled,
+            mapping.declared && mapping.handler.is_some(),
+            mapping.last_result,
+        ),
         batches_in_flight: mapping.in_flight,
         depth: depth(queues, mapping.queue),
     }

@@ -51,11 +51,11 @@ fn describe_mapping(room: &StreamRoom<'_>, id: u64, with_progress: bool) -> Opti
         stream: mapping.row.stream.clone(),
         function: mapping.row.function.clone(),
         settings: mapping.row.settings.clone(),
-        status: Status {
-            state: if mapping.row.settings.enabled { "Enabled" } else { "Disabled" },
-            declared: mapping.declared && mapping.handler.is_some(),
-            last_result: mapping.last_result,
-        },
+        status: Status::of(
+            mapping.row.settings.enabled,
+            mapping.declared && mapping.handler.is_some(),
+            mapping.last_result,
+        ),
         shards: with_progress.then(|| pollers().map(|poller| progress(room, poller)).collect()),
     })
 }
