@@ -84,6 +84,7 @@ SESSIONS = tuple(
     f"tests/dbproxy/{name}.py" for name in ("session_grammar", "session_programs", "test_session_programs")
 )
 CASES = {"PROPTEST_CASES": "{count}"}
+CORE = ("Cargo.lock", "rust/core", "tests/cases")
 PARTS = [
     Part("kill", "kill -9 under load, then a restart", "cycles", 2_000, 100, crashes("kills_lose_nothing")),
     Part(
@@ -267,6 +268,7 @@ PARTS = [
         250_000,
         cargo("core", "queue", "the_batcher_does", "a_fifo_queue_keeps"),
         CASES,
+        tests=CORE,
     ),
     Part(
         "queues",
@@ -276,6 +278,7 @@ PARTS = [
         250_000,
         cargo("core", "queue", "a_standard_queue_keeps"),
         CASES,
+        tests=CORE,
     ),
     Part(
         "streams",
@@ -285,6 +288,7 @@ PARTS = [
         250_000,
         cargo("core", "stream", "promises"),
         CASES,
+        tests=CORE,
     ),
     Part(
         "mutants",
@@ -294,6 +298,7 @@ PARTS = [
         40,
         [sys.executable, "scripts/mutants.py", "{count}", "--seed", "{seed}"],
         variables={},
+        tests=(*CORE, "tests/reliability/equivalents.toml"),
     ),
     Part(
         "model",
