@@ -1,7 +1,7 @@
 //! Limits, as Python reads them; a function's reserved and provisioned concurrency, checked where it is written and not first when the
 //! engine sees it.
 
-use forebay_core::concurrency::{Account, Plan};
+use forebay_core::concurrency::{Account, Promises};
 use forebay_engine::base::limits::{LIMITS, RATES};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict};
@@ -16,10 +16,10 @@ pub(crate) fn check_limits(
     unreserved_minimum: u32,
     functions: Vec<(Option<u32>, u32)>,
 ) -> PyResult<()> {
-    let mut plan = Plan::new(Account { concurrency, unreserved_minimum });
+    let mut promises = Promises::new(Account { concurrency, unreserved_minimum });
     functions.into_iter().try_for_each(|(reserved, provisioned)| {
-        let function = plan.add();
-        plan.set(function, reserved, u64::from(provisioned)).map_err(invalid)
+        let function = promises.add();
+        promises.set(function, reserved, u64::from(provisioned)).map_err(invalid)
     })
 }
 

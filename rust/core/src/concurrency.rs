@@ -29,15 +29,15 @@
 //! of steps, and one more for each other version of the same function that waits.
 
 mod fair_queue;
-mod plan;
 mod pool;
+mod promises;
 mod rings;
 
 use crate::token_bucket::Rate;
 use crate::token_bucket::TokenBucket;
 
-pub use plan::{Account, FunctionId, LimitsError, Plan};
 pub use pool::Pool;
+pub use promises::{Account, FunctionId, LimitsError, Promises};
 
 /// A version of a function: what has a handler, provisioned concurrency and a place in line of its own.
 pub type UnitId = usize;

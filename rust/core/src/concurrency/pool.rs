@@ -2,7 +2,7 @@
 
 use super::fair_queue::{FairQueue, FunctionWaiters, QueueEntry};
 use super::{
-    Account, AccountLimits, FunctionId, Kind, Lease, Limits, LimitsError, Plan, Reason, Refused, Scaling, Source,
+    Account, AccountLimits, FunctionId, Kind, Lease, Limits, LimitsError, Promises, Reason, Refused, Scaling, Source,
     UnitId, Use, Wait, IDLE_NS,
 };
 use crate::token_bucket::Rate;
@@ -94,7 +94,7 @@ impl Function {
 /// See [`super`].
 #[derive(Clone, Debug)]
 pub struct Pool {
-    plan: Plan,
+    promises: Promises,
     scaling: Scaling,
     requests: Option<TokenBucket>,
     growth: Option<TokenBucket>,
@@ -109,7 +109,7 @@ impl Pool {
     /// A pool without functions.
     pub fn new(limits: AccountLimits, now_ns: u64) -> Self {
         let mut pool = Self {
-            plan: Plan::new(limits.account),
+            promises: Promises::new(limits.account),
             scaling: limits.scaling,
             requests: None,
             growth: limits.scaling.of_account(),
@@ -127,7 +127,7 @@ impl Pool {
 
     /// Change what holds for the account. Buckets begin anew where their limit changed. On an error nothing has changed.
     pub fn set_account(&mut self, limits: AccountLimits, now_ns: u64) -> Result<(), LimitsError> {
-        self.plan.set_account(limits.account)?;
+        self.promises.set_account(limits.account)?;
         if limits.scaling != self.scaling {
             self.scaling = limits.scaling;
             self.growth = limits.scaling.of_account();
@@ -151,7 +151,7 @@ impl Pool {
             rate: None,
             waiters: self.queue.add_own(),
         });
-        self.plan.add()
+        self.promises.add()
     }
 
     /// Add a version of a function.
@@ -182,7 +182,7 @@ impl Pool {
             provisioned.iter().all(|(unit, _)| self.units[*unit].function == id),
             "units of function {id} only"
         );
-        self.plan.set(id, limits.reserved, self.total_of(id, provisioned))?;
+        self.promises.set(id, limits.reserved, self.total_of(id, provisioned))?;
         set_rate(&mut self.functions[id].rate, limits.rate, now_ns);
         self.change(id, |function, units| {
             function.reserved = limits.reserved;
@@ -206,11 +206,11 @@ impl Pool {
         reserved: Option<u32>,
         provisioned: u32,
     ) -> Result<(), LimitsError> {
-        let mut plan = self.plan.clone();
+        let mut promises = self.promises.clone();
         let own = unit.map(|unit| (unit, 0));
         let of_others = function.map_or(0, |id| self.total_of(id, own.as_slice()));
-        let function = function.unwrap_or_else(|| plan.add());
-        plan.set(function, reserved, of_others + u64::from(provisioned))
+        let function = function.unwrap_or_else(|| promises.add());
+        promises.set(function, reserved, of_others + u64::from(provisioned))
     }
 
     /// A function's provisioned concurrency, when that of some of its units has changed.
@@ -388,19 +388,19 @@ impl Pool {
 
     /// Whether a permit of the account is free that nobody has set aside, and whether any is.
     pub(super) fn room(&self) -> (bool, bool) {
-        let concurrency = u64::from(self.plan.account().concurrency);
+        let concurrency = u64::from(self.promises.account().concurrency);
         let any = self.total.running < concurrency;
         (any && self.total.claimed < concurrency, any)
     }
 
     /// A function's reservation.
     pub fn reserved(&self, function: FunctionId) -> Option<u32> {
-        self.plan.reserved(function)
+        self.promises.reserved(function)
     }
 
     /// What is set for the account.
     pub fn account(&self) -> Account {
-        self.plan.account()
+        self.promises.account()
     }
 }
 

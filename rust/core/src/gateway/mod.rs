@@ -20,6 +20,7 @@ pub mod policy;
 pub mod request;
 pub mod rest;
 pub mod routes;
+pub mod throttle;
 pub mod v2;
 pub mod websocket;
 pub mod wire;

@@ -9,7 +9,8 @@ use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::api::{Api, Stage, Throttle};
 use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::authorizer::{Decision, Digest};
-use forebay_core::token_bucket::{Rate, TokenBucket};
+use forebay_core::gateway::throttle;
+use forebay_core::token_bucket::TokenBucket;
 use forebay_engine::metrics::{Counter, Distribution, Metric, Registry};
 use tokio::time::timeout;
 
@@ -182,12 +183,11 @@ impl Limit {
     }
 }
 
-/// With as many tokens as the one before has, or full. A rate or a burst of nothing lets nothing through.
-fn filled(throttle: Throttle, known: Option<&Arc<Limit>>, now_ns: u64) -> Option<TokenBucket> {
-    let (rate, burst) = (Rate::per_second(throttle.rate)?, u64::from(throttle.burst));
-    let fresh = TokenBucket::new(rate, burst, now_ns)?;
-    let Some(mut bucket) = known.and_then(|known| *known.bucket()) else { return Some(fresh) };
-    bucket.configure(rate, burst, now_ns);
+/// With as many tokens as the one before has, or full.
+fn filled(limit: Throttle, known: Option<&Arc<Limit>>, now_ns: u64) -> Option<TokenBucket> {
+    let full = throttle::full(limit.rate, limit.burst.into(), now_ns)?;
+    let Some(mut bucket) = known.and_then(|known| *known.bucket()) else { return Some(full) };
+    throttle::set(&mut bucket, &full, now_ns);
     Some(bucket)
 }
 

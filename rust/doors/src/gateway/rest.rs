@@ -22,7 +22,8 @@ use forebay_core::gateway::rest::model::{ApiKeySource, MethodSetting, RestApi, S
 use forebay_core::gateway::rest::pipeline::{sign, unrouted};
 use forebay_core::gateway::rest::plans::{self, Client};
 use forebay_core::gateway::routes;
-use forebay_core::token_bucket::{Rate, TokenBucket};
+use forebay_core::gateway::throttle;
+use forebay_core::token_bucket::TokenBucket;
 use forebay_engine::gateways::caches::SharedCache;
 use forebay_engine::gateways::requests;
 use forebay_engine::gateways::rest::{Kept, ServedRest};
@@ -210,23 +211,14 @@ impl RestState {
 
     /// Whether one more request of a method may begin in its stage.
     fn admits(&self, api: &str, stage: &Stage, key: &str, now_ns: u64) -> bool {
-        let (own, of_all) = (stage.method_settings.get(key), stage.method_settings.get("*/*"));
-        let Some(setting) = own.or(of_all) else { return true };
-        if setting.throttling_rate_limit < 0.0 || setting.throttling_burst_limit < 0 {
-            return true;
-        }
-        let burst = u64::try_from(setting.throttling_burst_limit).unwrap_or_default();
-        let Some(rate) = Rate::per_second(setting.throttling_rate_limit) else { return false };
-        let Some(fresh) = TokenBucket::new(rate, burst, now_ns) else { return false };
+        let Some((rate, burst)) = throttle::of_method(stage, key) else { return true };
+        let Some(full) = throttle::full(rate, burst, now_ns) else { return false };
         let mut buckets = locked(&self.buckets);
         if buckets.len() >= BUCKETS_MAX {
             buckets.clear();
         }
-        let bucket = buckets.entry((api.to_owned(), stage.stage_name.clone(), key.to_owned())).or_insert(fresh);
-        if bucket.rate() != rate || bucket.burst() != burst {
-            bucket.configure(rate, burst, now_ns);
-        }
-        bucket.try_acquire(1, now_ns)
+        let bucket = buckets.entry((api.to_owned(), stage.stage_name.clone(), key.to_owned())).or_insert(full);
+        throttle::admits(bucket, &full, now_ns)
     }
 
     /// A number from 0 to 1.

@@ -24,7 +24,7 @@ use crate::runtime::threads::{read_clock, READS};
 use crate::runtime::under_way::{End, UnderWay};
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::runtime::{commits, environments, functions, hand_out, metric_points, permits, recovery, settle, wanted};
-use crate::sources::invocation::{accept, results};
+use crate::sources::invocation::{accept, kept_results};
 use crate::sources::queue::send;
 use crate::sources::stream::{put, shards::Entries};
 use crate::store::port::{BlockingStore as _, Outcome, Reader, Store, StoreError, Token, Unit};
@@ -248,7 +248,7 @@ impl Engine {
         let stopped = |text: &str| error(text.into());
         inner.state.queues().answer_open_receives(&stopped("the store's owner closed it before a message came"));
         inner.state.streams().answer_followers(&stopped("the store's owner closed it before a record came"));
-        results::answer_open_results(
+        kept_results::answer_open_results(
             &mut inner.state.events(),
             &stopped("the store's owner closed it before the event ended"),
         );

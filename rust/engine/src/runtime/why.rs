@@ -18,7 +18,7 @@ use crate::failures::requests::shown;
 use crate::gateways::requests::short_id;
 use crate::payload::failure_key::{FailureKey, Part};
 use crate::runtime::rooms::Rooms;
-use crate::sources::invocation::results;
+use crate::sources::invocation::kept_results;
 use crate::sources::invocation::Events;
 use crate::sources::queue::peek;
 use crate::sources::queue::{Life, Quest};
@@ -127,7 +127,7 @@ fn life_of(rooms: &mut Rooms, subject: Subject) -> Result<(Life, Option<Cursor>)
             life.facts.extend(rooms.ctx.observe.history.publications.of(id));
             life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
             life.is_running |= rooms.dispatch.hops_running.contains_key(&id);
-            life.kept.extend(results::kept_result(&mut rooms.events(), id)?.as_ref().and_then(of_result));
+            life.kept.extend(kept_results::kept_result(&mut rooms.events(), id)?.as_ref().and_then(of_result));
             let message = peek::message_life(&mut rooms.queues(), id)?;
             let is_message = !message.facts.is_empty() || !message.kept.is_empty();
             let quests: Vec<Quest> = message.search.into_iter().collect();

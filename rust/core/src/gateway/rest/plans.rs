@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, ResponseType};
 use super::model::{ApiKey, Period, Quota, Throttle, UsagePlan};
+use crate::gateway::throttle;
 use crate::secret::is_same;
-use crate::token_bucket::{Rate, TokenBucket};
+use crate::token_bucket::TokenBucket;
 
 /// Days whose counts are kept: what `GetUsage` shows, and the longest period of a quota.
 pub const DAYS_KEPT: u64 = 90;
@@ -137,22 +138,11 @@ impl Counted {
     }
 
     fn take(&mut self, method: &str, limit: Throttle, now_ns: u64) -> bool {
-        // A rate or a burst of nothing lets nothing through.
-        let Some(rate) = Rate::per_second(limit.rate_limit) else { return false };
-        let burst = u64::from(limit.burst_limit);
-        if burst == 0 {
-            return false;
-        }
+        let Some(full) = throttle::full(limit.rate_limit, limit.burst_limit.into(), now_ns) else { return false };
         if let Some(bucket) = self.buckets.get_mut(method) {
-            if bucket.rate() != rate || bucket.burst() != burst {
-                bucket.configure(rate, burst, now_ns);
-            }
-            return bucket.try_acquire(1, now_ns);
+            return throttle::admits(bucket, &full, now_ns);
         }
-        let Some(mut fresh) = TokenBucket::new(rate, burst, now_ns) else { return false };
-        let is_taken = fresh.try_acquire(1, now_ns);
-        self.buckets.insert(method.to_owned(), fresh);
-        is_taken
+        throttle::admits(self.buckets.entry(method.to_owned()).or_insert(full), &full, now_ns)
     }
 
     fn count(&mut self, now_ms: u64) {

@@ -18,7 +18,7 @@ use crate::observe::history::RequestEvent;
 use crate::observe::operator_events;
 use crate::payload::event::{row_key, Event};
 use crate::payload::failure_key::{FailureKey, Part};
-use crate::sources::invocation::results;
+use crate::sources::invocation::kept_results;
 use crate::sources::invocation::InvocationRoom;
 use crate::store::port::Table;
 
@@ -44,7 +44,7 @@ pub(crate) fn end_event(room: &mut InvocationRoom<'_>, id: u64, key: Key, event:
     let has_succeeded = condition == Condition::Success;
     events.meters.ended(condition);
     let name = events.name();
-    results::keep_result(room, name, event, condition);
+    kept_results::keep_result(room, name, event, condition);
     let Some(events) = room.events.queues.get(&id) else { return };
     room.ctx.observe.history.note(room.ctx.now.wall_ms, event.request, RequestEvent::Ended { queue: id, condition });
     let destinations =
@@ -170,7 +170,7 @@ pub(crate) fn revive_event(
     let request = parse_uuid(&ended.request).unwrap_or_else(|| room.ctx.rng.uuid());
     let qualifier = ended.qualifier.as_deref().map(Into::into);
     let mut event = room.new_event(request, 0, payload.into(), (kept(trace), qualifier));
-    match results::renew_result(room, request) {
+    match kept_results::renew_result(room, request) {
         Ok(keeps_result) => event.keeps_result = keeps_result,
         Err(error) => return room.ctx.fail(error),
     }

@@ -9,9 +9,9 @@
 pub(crate) mod accept;
 pub(crate) mod ends;
 mod expiry;
+pub(crate) mod kept_results;
 pub(crate) mod participant;
 mod requests;
-pub(crate) mod results;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ mod tests;
 use crate::base::asynchronous::Asynchronous;
 use crate::sources::invocation::ends::EndedEvent;
 use crate::sources::invocation::expiry::KeptForTime;
-use crate::sources::invocation::results::Results;
+use crate::sources::invocation::kept_results::Results;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

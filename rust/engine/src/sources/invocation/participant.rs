@@ -17,7 +17,7 @@ use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::waiters::SourceId;
 use crate::observe::history::RequestEvent;
 use crate::payload::event::{Event, Qualifier};
-use crate::sources::invocation::{expiry, results, serve};
+use crate::sources::invocation::{expiry, kept_results, serve};
 use crate::sources::invocation::{slot_record, InvocationRoom};
 use crate::store::port::{StoreError, Table, Write};
 
@@ -76,7 +76,7 @@ impl Participant for InvocationRoom<'_> {
 
     fn due(&mut self, timer: Timer) {
         let done = match timer.kind {
-            WAIT_TIMER => results::waits_due(self),
+            WAIT_TIMER => kept_results::waits_due(self),
             EXPIRY_TIMER => expiry::expiry_due(self),
             _ => {
                 serve::events_due(self, timer.id);
@@ -143,7 +143,7 @@ impl Participant for InvocationRoom<'_> {
         let mut events = std::mem::take(&mut self.events.born);
         events.append(&mut self.events.committing);
         self.events_durable(events);
-        if let Err(error) = results::results_durable(self) {
+        if let Err(error) = kept_results::results_durable(self) {
             self.ctx.fail(error);
         }
     }
@@ -157,6 +157,6 @@ impl Participant for InvocationRoom<'_> {
 
     fn failed(&mut self, error: &StoreError) {
         self.events.accepted.clear();
-        results::answer_open_results(self, &error.clone().into());
+        kept_results::answer_open_results(self, &error.clone().into());
     }
 }

@@ -8,7 +8,7 @@ use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::Origin;
 use crate::commit::done::{json, Done};
 use crate::sources::invocation::accept::{self, InvokeOptions};
-use crate::sources::invocation::results;
+use crate::sources::invocation::kept_results;
 use crate::sources::invocation::InvocationRoom;
 
 impl InvocationRoom<'_> {
@@ -51,6 +51,6 @@ impl InvocationRoom<'_> {
 /// What is carried out in the files that tell of it.
 impl InvocationRoom<'_> {
     pub(crate) fn event_result(&mut self, asked: Which, waiter: Waiter) {
-        results::event_result(self, asked, waiter);
+        kept_results::event_result(self, asked, waiter);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// Names a function of a plan or pool.
+/// Names a function of promises or of a pool.
 pub type FunctionId = usize;
 
 /// What the account has.
@@ -110,13 +110,13 @@ impl Share {
 
 /// The promises of an account.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Promises {
     account: Account,
     shares: Vec<Share>,
     allocated: u64,
 }
 
-impl Plan {
+impl Promises {
     /// Nothing is promised yet.
     pub fn new(account: Account) -> Self {
         Self { account, shares: Vec::new(), allocated: 0 }
