@@ -52,7 +52,7 @@ def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url
     assert moment - begun < MOVED_WITHIN
     assert members.deaths(url) == 0, HANDED_OVER
     # It gave three reasons for a planned change, and said that nothing runs here any more.
-    assert "and asks the next owner from now on: its owner has given the store up" in members.logs()
+    assert "and looks for its owner anew: the connection was lost, the owner has given the store up" in members.logs()
     listed = json.loads(cluster("members", "--output", "json", url=url).stdout)
     assert [one["role"] for one in listed if one["address"] is not None] == ["owner"], (
         "nobody listens at a former owner's"

@@ -43,6 +43,6 @@ def test_a_process_warns_of_what_it_interrupts(
     [record] = caplog.records
     assert record.levelno == level
     assert record.getMessage().startswith(
-        "this process is a client of the store postgresql://db/shop, and asks the next owner"
+        "this process was a client of the store postgresql://db/shop, and looks for its owner anew"
     )
     assert record.getMessage().endswith(text)

@@ -32,9 +32,9 @@ class Shop:
     def __init__(self, members: Members, url: str, run: Path) -> None:
         self._members, self._url, self._run = members, url, run
 
-    def start(self) -> Process:
-        """Start one more process of the app."""
-        process = self._members.start(self._url, str(GOES_ON_SECONDS), program=PROGRAM)
+    def start(self, goes_on: float = GOES_ON_SECONDS) -> Process:
+        """Start one more process of the app, whose threads go on so long."""
+        process = self._members.start(self._url, str(goes_on), program=PROGRAM)
         until(lambda: process.lines("started") != [], self._members.logs)
         return process
 
@@ -145,3 +145,42 @@ def test_a_thread_is_told_when_its_process_ends(members: Members, shop: Shop) ->
     until(lambda: other.lines("begun") != [], members.logs)
     until(lambda: owner.lines("lost") != [], members.logs)
     assert float(owner.lines("lost")[0][0]) < float(other.lines("begun")[0][2])
+
+
+def test_threads_of_all_processes_are_told_when_the_store_is_moved(members: Members, shop: Shop) -> None:
+    """Only the former owner's threads were told; those of others ran on beside the next attempts of their records."""
+    processes = [shop.start() for _ in range(3)]
+    # Nobody is given anything before the owner knows that it lives.
+    until(lambda: shop.command("cluster", "handlers").stdout.count("process") == len(processes), members.logs)
+    for name in "abcdef":
+        shop.put("slow", name)
+    until(lambda: all(process.lines("begun") for process in processes), members.logs)
+    owner = members.owner(shop._url)
+    wanted = next(process for process in processes if process is not owner)
+    moved = shop.command("cluster", "move", str(wanted.child.pid))
+    # A thread goes on there, too. It said that the process owned the store.
+    assert moved.returncode == 1
+    assert "took the store, and gave it back: its log says why" in moved.stderr, moved.stdout + moved.stderr
+    until(lambda: any(int(words[1]) > 1 for words in lines(members, "begun")), members.logs)
+    again = min(float(words[2]) for words in lines(members, "begun") if int(words[1]) > 1)
+    for process in processes:
+        told = [float(words[0]) for words in process.lines("lost")]
+        assert len(told) == sum(words[1] == "1" for words in process.lines("begun")) > 0
+        assert max(told) < again
+
+
+def test_a_thread_that_hangs_does_not_keep_the_store_from_an_owner(
+    members: Members, own_server: Postgres, shop: Shop
+) -> None:
+    """Its process waited for it for ever. Where each process had one, all puts failed until a restart."""
+    alone = shop.start(goes_on=600)
+    shop.put("slow", "one")
+    until(lambda: alone.lines("begun") != [], members.logs)
+    stand_still(own_server, alone, members)
+    until(lambda: "nobody owns it" in shop.command("cluster", "status").stdout, members.logs)
+    until(lambda: len(alone.lines("begun")) == 2, members.logs)
+    assert "are not waited for any more" in members.logs()
+    until(lambda: [words[0] for words in alone.lines("ended")] == ["one"], members.logs)
+    shop.put("quick", "two")
+    until(lambda: alone.lines("quick") != [], members.logs)
+    alone.signal(signal.SIGKILL)

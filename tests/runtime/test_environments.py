@@ -212,6 +212,32 @@ class Engine:
         return works, []
 
 
+async def test_what_is_left_behind_tells_nobody_how_it_ends():
+    """The next engine counts its tokens anew: the end of a thread of the last one was taken for that of another attempt."""
+    ends, goes_on, pool = OutcomeSink(), threading.Event(), ThreadPool(1, asyncio.get_running_loop())
+    ended = asyncio.Event()
+
+    def in_thread(event, context):
+        goes_on.wait(100)
+
+    async def in_task(event, context):
+        await ended.wait()
+
+    threads = ThreadEnvironment(served(in_thread), ends, pool, lambda: 0)
+    left = [threads, tasks(in_task, ends)]
+    for environment in left:
+        environment.start((1, 0, answer.EVENT, {}, "request-1", FAR, None, None))
+        environment.leave_behind()
+    ended.set()
+    goes_on.set()
+    following = ThreadEnvironment(served(in_thread), ends, pool, lambda: 0)
+    following.start((1, 0, answer.EVENT, {}, "request-2", FAR, None, None))
+    await ends.at_least(1)
+    await passes()
+    assert len(ends) == 1
+    pool.close()
+
+
 async def test_all_that_ends_in_one_pass_of_the_loop_goes_out_together():
     loop = asyncio.get_running_loop()
     runner = Runner(loop, SystemClock(), ThreadPool(1, loop))

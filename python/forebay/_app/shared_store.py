@@ -40,12 +40,14 @@ ENDS_SECONDS: Final = 2.0
 ANSWERS_SECONDS: Final = 1.0
 DECLINES_SECONDS: Final = 10.0
 """How often a process says that it cannot own the store yet; each time holds for 30 s."""
+LEAVES_SECONDS: Final = 30.0
+"""How long what was interrupted keeps its process from the store. A thread that hangs may never end."""
 LOOK_SECONDS: Final = 0.005
 GONE: Final = "the process that owned the store %s is gone"
 LEFT: Final = "this process, which runs no handlers, lets go of the store %s"
 ANOTHER: Final = (
-    "this process is a client of the store %s, and asks the next owner from now on: its owner has given the store up, or has "
-    "ended, or one of them has not reached the server for 3.5 s. %s interrupted"
+    "this process was a client of the store %s, and looks for its owner anew: the connection was lost, the owner has given the "
+    "store up or has ended, or the owner or this process has not reached the server for 3.5 s. %s interrupted"
 )
 TAKEN: Final = (
     "app %r has lost the store %s: what runs is stopped. This process has not reached the server for 3.5 s, or another process "
@@ -54,6 +56,11 @@ TAKEN: Final = (
 LATE: Final = (
     "app %r hands the store %s over, although these have not ended. They run again under the next owner, and what they return is "
     "not written: %s"
+)
+GOES_ON: Final = "this process shares the store again when these have ended (context.lease_lost is set), or in 30 s: %s"
+LEFT_BEHIND: Final = (
+    "these go on 30 s after they were interrupted, and are not waited for any more. They run again, and what they return is not "
+    "written: %s"
 )
 LOST: Final = "this process lost the store before it had the answer: the request may or may not have been accepted"
 
@@ -193,23 +200,27 @@ class SharedStore:
     async def _stop_handlers(self) -> None:
         """Stop all that runs, and wait until it has ended: only then may this process open the store again.
 
-        While something runs on, another process is to have the store, and nobody where there is none.
+        While something runs on, another process is to have the store, and nobody where there is none. What does not end is left
+        behind, or a thread that hangs would keep its process from the store, and the store from an owner, until it is restarted.
         """
         runner, member = self._runner, self.member
         runner.interrupt()
-        warns_at, has_warned = runner.loop.time() + WARNS_SECONDS, False
-        declines_at = warns_at
+        began, has_warned = runner.loop.time(), False
+        declines_at = began + WARNS_SECONDS
         while attempts := list(runner.attempts()):
-            if runner.loop.time() > warns_at:
+            goes_on = runner.loop.time() - began
+            if goes_on > WARNS_SECONDS:
                 # What the handler of a thread asks waits for the next engine, and that one for the thread.
                 runner.refuse_deferred(OwnerLost(LOST))
                 if member is not None and runner.loop.time() > declines_at:
                     member.decline()
                     declines_at += DECLINES_SECONDS
                 if not has_warned:
-                    left = ", ".join(map(str, attempts))
-                    log.warning("the store is taken again when these have ended (context.lease_lost is set): %s", left)
+                    log.warning(GOES_ON, ", ".join(map(str, attempts)))
                     has_warned = True
+            if goes_on > LEAVES_SECONDS:
+                log.warning(LEFT_BEHIND, ", ".join(map(str, attempts)))
+                runner.leave_behind()
             await asyncio.sleep(LOOK_SECONDS)
         if has_warned and member is not None:
             member.accept()

@@ -77,6 +77,9 @@ class Environment(Protocol):
     def attempts(self) -> list[Attempt]:
         """Give the attempts that have not ended, as a manual clock wants to see them."""
 
+    def leave_behind(self) -> None:
+        """Let what has not ended go on, and tell nobody how it ends."""
+
     def close(self) -> None:
         """Write the failures that the log does not have yet."""
 

@@ -248,6 +248,12 @@ class Runner:
             for token in environment.tokens():
                 environment.stop(token, answer.INTERRUPTED)
 
+    def leave_behind(self) -> None:
+        """Wait no longer for what has not ended although it was interrupted."""
+        for environment in self._environments.values():
+            environment.leave_behind()
+        self._environments.clear()
+
     def flush(self) -> None:
         """Hand over at once what has ended."""
         self._pump()

@@ -25,7 +25,17 @@ EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 
 class TaskEnvironment:
     """Runs one async handler, many attempts at once."""
 
-    __slots__ = ("_failure_log", "_loop", "_now_ns", "_options", "_running", "_served", "_sink", "_stopping")
+    __slots__ = (
+        "_failure_log",
+        "_is_left",
+        "_loop",
+        "_now_ns",
+        "_options",
+        "_running",
+        "_served",
+        "_sink",
+        "_stopping",
+    )
 
     def __init__(
         self,
@@ -43,6 +53,7 @@ class TaskEnvironment:
         self._now_ns = now_ns
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping: dict[int, int] = {}
+        self._is_left = False
         self._failure_log = FailureLog(served.facts, loop)
 
     def start(self, work: Work) -> None:
@@ -80,6 +91,8 @@ class TaskEnvironment:
         self._finish(token, end, began, kind)
 
     def _finish(self, token: int, end: answer.Answer, began: int, kind: int | None = None) -> None:
+        if self._is_left:
+            return  # the next engine may call another attempt by this token
         status, body = end
         self._running.pop(token, None)
         now = self._now_ns()
@@ -116,6 +129,10 @@ class TaskEnvironment:
         """Give the attempts that have not ended, as a manual clock wants to see them."""
         name = self._served.facts.qualified
         return [Attempt(name, task.get_name(), task, parked=False) for task in self._running.values()]
+
+    def leave_behind(self) -> None:
+        """Let what has not ended go on, and tell nobody how it ends."""
+        self._is_left = True
 
     def close(self) -> None:
         """Write the failures that the log does not have yet."""

@@ -90,6 +90,7 @@ class ThreadEnvironment:
         self._now_ns = now_ns
         self._running: dict[int, str] = {}
         self._stopping: dict[int, int] = {}
+        self._is_left = False
         self._failure_log = FailureLog(served.facts, pool.loop)
 
     def start(self, work: Work) -> None:
@@ -129,6 +130,8 @@ class ThreadEnvironment:
         return end
 
     def _finish(self, outcome: Outcome, kind: int) -> None:
+        if self._is_left:
+            return  # the next engine may call another attempt by this token
         token, status, body, took = outcome
         del self._running[token]
         forced = self._stopping.pop(token, None)
@@ -152,6 +155,10 @@ class ThreadEnvironment:
         """Give the attempts that have not ended, as a manual clock wants to see them."""
         name, parked = self._served.facts.qualified, self._pool.parked
         return [Attempt(name, request, None, parked=token in parked) for token, request in self._running.items()]
+
+    def leave_behind(self) -> None:
+        """Let what has not ended go on, and tell nobody how it ends."""
+        self._is_left = True
 
     def close(self) -> None:
         """Write the failures that the log does not have yet."""

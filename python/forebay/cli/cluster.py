@@ -24,6 +24,8 @@ _NOT_WELL = 1
 _DEAD_MS = 5_000
 _LOOK_SECONDS = 0.2
 _REACHED_SECONDS = 3.0
+_STAYS_SECONDS = 2.0
+"""A process that takes the store and cannot open it has given it back by then."""
 _SCHEMAS_LISTED = 10
 
 
@@ -149,6 +151,8 @@ def move(process: str, store: StorePlace, timeout: float) -> None:
     if member["owns"]:
         click.echo(f"{member['process']} owns it already")
         return
+    if _role(member) == "cannot own it now":
+        raise click.ClickException(f"{member['process']} cannot own the store now: its log says why")
     if not move_on_server(url, member["name"]):
         raise click.ClickException(_why_not(store, member, process))
     _wait_for_owner(store, lambda one: bool(one["name"] == member["name"]), timeout)
@@ -214,12 +218,18 @@ def _why_not(store: StorePlace, member: dict[str, Any], process: str) -> str:
 
 def _wait_for_owner(store: StorePlace, is_it: Callable[[dict[str, Any]], bool], timeout: float) -> None:
     gives_up_at = time.monotonic() + timeout
+    owner, stays_at = None, 0.0
     while True:
         held = _look(store)["store"]
-        if any(member["owns"] and is_it(member) for member in held["members"]):
+        now = next((member for member in held["members"] if member["owns"] and is_it(member)), None)
+        if owner is not None and (now is None or now["name"] != owner["name"]):
+            raise click.ClickException(f"{owner['process']} took the store, and gave it back: its log says why")
+        if now is not None and owner is None:
+            owner, stays_at = now, time.monotonic() + _STAYS_SECONDS
+        if owner is not None and time.monotonic() > stays_at:
             click.echo(owner_text(held))
             return
-        if time.monotonic() > gives_up_at:
+        if owner is None and time.monotonic() > gives_up_at:
             raise click.ClickException(f"that is asked for, and not done after {timeout:g} s: {owner_text(held)}")
         time.sleep(_LOOK_SECONDS)
 
@@ -265,8 +275,8 @@ def unreached_text(held: dict[str, Any]) -> str | None:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REACHED_SECONDS).close()
-    except OSError as error:
-        why = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # a name may be none of a host
+        why = getattr(error, "strerror", None) or str(error)
         return f"it is not reached from here at {address} ({why}): FOREBAY_CLUSTER_ADDRESS gives it another address"
     return None
 
