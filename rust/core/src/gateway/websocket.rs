@@ -3,6 +3,7 @@
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html>
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -20,6 +21,10 @@ pub const DEFAULT: &str = "$default";
 pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// Most bytes of a frame.
 pub const FRAME_BYTES_MAX: usize = 32 * 1024;
+/// A connection without a message ends after this time.
+pub const IDLE: Duration = Duration::from_secs(10 * 60);
+/// Any connection ends after this time.
+pub const LIFE: Duration = Duration::from_secs(2 * 3_600);
 /// Longest selection expression.
 const SELECTION_CHARS_MAX: usize = 512;
 

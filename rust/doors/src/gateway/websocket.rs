@@ -15,7 +15,7 @@ use forebay_core::gateway::client_cert::ClientCert;
 use forebay_core::gateway::event::Format;
 use forebay_core::gateway::request::{Arrival, Authorized, Header, Request};
 use forebay_core::gateway::websocket::{
-    self, Happened, CONNECT, DEFAULT, DISCONNECT, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX,
+    self, Happened, CONNECT, DEFAULT, DISCONNECT, FRAME_BYTES_MAX, IDLE, LIFE, MESSAGE_BYTES_MAX,
 };
 use forebay_engine::api::gateway::Connection;
 use forebay_engine::base::error::{EngineError, Reply};
@@ -47,9 +47,6 @@ use crate::gateway::websocket::ending::{answer_last, sendable};
 use crate::gateway::websocket::visit::Visit;
 use crate::gateway::{going, Gateway};
 
-/// A connection without a message ends after this time, and any after the other.
-const IDLE: Duration = Duration::from_secs(10 * 60);
-const LIFE: Duration = Duration::from_secs(2 * 3_600);
 /// How long a client may take to read one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to end a connection that is closed.

@@ -5,7 +5,7 @@ use super::frame::{Frame, FrameId, Step, TaskId};
 use super::history::{Event, EventId};
 use super::redrivable::{Ended, NotRedrivable};
 use super::turn::Turn;
-use super::{run, task, Execution, Fact, MachineType, MapRun, MapRunStatus, Outcome};
+use super::{map_run, task, Execution, Fact, MachineType, MapRun, MapRunStatus, Outcome};
 use crate::workflow::budget::Budget;
 use crate::workflow::definition::Definition;
 
@@ -66,7 +66,7 @@ impl Execution {
     /// Runs of distributed Maps, those that have ended first.
     pub fn map_runs(&self) -> Vec<MapRun> {
         let open = self.frames.values().filter_map(|frame| match &frame.step {
-            Step::Run(run) if !run.has_failed && !run::has_ended(self, &run.arn) => {
+            Step::Run(run) if !run.has_failed && !map_run::has_ended(self, &run.arn) => {
                 Some(run.told(MapRunStatus::Running, None))
             }
             _ => None,

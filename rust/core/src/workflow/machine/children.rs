@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::frame::{Frame, FrameId, Group, Item, Step};
 use super::history::{EventId, EventKind, IterationPhase};
-use super::{exit, failure, map, run, task, Command, Execution, Outcome, Turn};
+use super::{exit, failure, map, map_run, task, Command, Execution, Outcome, Turn};
 use crate::workflow::definition::{Body, FlowIndex, MapBody, StateKind};
 use crate::workflow::scope::DATA_LIMIT_EXCEEDED;
 
@@ -257,7 +257,7 @@ fn give_up(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) {
     let Some(frame) = execution.frames.get_mut(&id) else { return };
     match &frame.step {
         Step::Task(task) => turn.commands.push(Command::Cancel(task.id)),
-        Step::Run(_) => return run::give_up_run(execution, turn, id),
+        Step::Run(_) => return map_run::give_up_run(execution, turn, id),
         Step::Failed => return,
         _ => {}
     }

@@ -5,7 +5,7 @@ use serde_json::{json, Value};
 use super::data::Data;
 use super::frame::{FrameId, Step};
 use super::history::{ErrorDetails, EventId, EventKind};
-use super::{children, context, exit, run, Execution, Outcome, Refused, Turn};
+use super::{children, context, exit, map_run, Execution, Outcome, Refused, Turn};
 use crate::workflow::definition::{Catcher, Io, QueryLanguage, ResultPath, Retrier, StateKind};
 use crate::workflow::query::Documents;
 use crate::workflow::scope::{
@@ -277,7 +277,7 @@ fn begin_failed(execution: &mut Execution, turn: &mut Turn<'_>, event: EventId) 
         .map(|(id, _)| *id)
         .collect();
     for id in failed {
-        if run::run_redriven(execution, turn, id, event) {
+        if map_run::run_redriven(execution, turn, id, event) {
             continue;
         }
         let Some(frame) = execution.frames.get_mut(&id) else { continue };

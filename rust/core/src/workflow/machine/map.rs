@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use super::data::{Data, DATA_MAX};
 use super::exit::effective_input;
 use super::failure::Failure;
-use super::frame::{Batch, FrameId, Group, Item, ReadRequest, RunKey, Step, Tolerated};
+use super::frame::{Batch, FrameId, Group, Item, ReadRequest, RunKey, Step};
 use super::history::EventKind;
-use super::run::{ITEMS_MAX, ITEM_READER_FAILED, PAGE_MAX, THRESHOLD_CAUSE, THRESHOLD_EXCEEDED};
-use super::{children, context, failure, run, task, Command, Execution, Refused, Turn};
+use super::map_run::{ITEMS_MAX, ITEM_READER_FAILED, PAGE_MAX, THRESHOLD_CAUSE, THRESHOLD_EXCEEDED};
+use super::tolerated::Tolerated;
+use super::{children, context, failure, map_run, task, Command, Execution, Refused, Turn};
 use crate::workflow::definition::{Body, Distributed, Items, MapBody, Reader};
 use crate::workflow::query::{Documents, Operand};
 use crate::workflow::scope::{Entropy, EvaluationError};
@@ -53,7 +54,7 @@ pub(super) fn begin_map(
     failure::set_last(execution, id, started);
     let limits = limits(execution, turn, id, map)?;
     if map.distributed.is_some() {
-        return run::begin_run(execution, turn, id, map, items, effective, &limits);
+        return map_run::begin_run(execution, turn, id, map, items, effective, &limits);
     }
     let items = items.unwrap_or_default();
     if items.len() > INLINE_ITEMS_MAX {
@@ -186,7 +187,7 @@ pub(super) fn begin_reading(
     id: FrameId,
     reader: &Reader,
 ) -> Result<(), Failure> {
-    let Some(effective) = run::run_mut(execution, id).map(|run| run.effective.clone()) else { return Ok(()) };
+    let Some(effective) = map_run::run_mut(execution, id).map(|run| run.effective.clone()) else { return Ok(()) };
     let evaluated = evaluate_of_run(execution, turn, id, &effective, |documents, entropy| {
         let arguments = reader.arguments.as_ref().map(|payload| payload.evaluate(documents, entropy)).transpose()?;
         let number = |operand: &Operand| operand.number("ItemReader/ReaderConfig/MaxItems", documents, entropy);
@@ -197,11 +198,11 @@ pub(super) fn begin_reading(
         None => None,
         Some(Ok(most)) => most,
         Some(Err(cause)) => {
-            run::end_run_failed(execution, turn, id, Failure::new(ITEM_READER_FAILED, cause));
+            map_run::end_run_failed(execution, turn, id, Failure::new(ITEM_READER_FAILED, cause));
             return Ok(());
         }
     };
-    if let Some(run) = run::run_mut(execution, id) {
+    if let Some(run) = map_run::run_mut(execution, id) {
         run.source = arguments.as_ref().and_then(source);
         run.items_left = items_max;
         run.is_asked = true;
@@ -212,7 +213,7 @@ pub(super) fn begin_reading(
         format: reader.format.clone(),
         items_max,
     };
-    let call = run::new_call(execution, id);
+    let call = map_run::new_call(execution, id);
     turn.commands.push(Command::Read(call, Box::new(request)));
     Ok(())
 }
@@ -230,11 +231,11 @@ pub(super) fn run_items(
     if count > PAGE_MAX {
         keep_items(execution, call, Vec::new(), false)?;
         let cause = format!("A page has {count} items; at most {PAGE_MAX} are taken");
-        run::end_run_failed(execution, turn, id, Failure::new(ITEM_READER_FAILED, cause));
+        map_run::end_run_failed(execution, turn, id, Failure::new(ITEM_READER_FAILED, cause));
         return Ok(());
     }
     keep_items(execution, call, items, is_last)?;
-    run::go_on(execution, turn, id);
+    map_run::go_on(execution, turn, id);
     Ok(())
 }
 
@@ -245,7 +246,7 @@ pub(super) fn keep_items(
     items: Vec<Value>,
     is_last: bool,
 ) -> Result<(), Refused> {
-    let run = run::asking_run(execution, call)?;
+    let run = map_run::asking_run(execution, call)?;
     if !run.is_reading || !run.is_asked {
         return Err(Refused::NotExpected);
     }
@@ -263,18 +264,18 @@ pub(super) fn keep_items(
 
 /// Ask for the next page as soon as children could take its items.
 pub(super) fn ask_for_items(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) {
-    let Some(run) = run::run_mut(execution, id) else { return };
+    let Some(run) = map_run::run_mut(execution, id) else { return };
     let has_room = run.open.len() < run.concurrency as usize;
     if run.is_reading && !run.is_asked && !run.has_failed && has_room {
         run.is_asked = true;
-        let call = run::new_call(execution, id);
+        let call = map_run::new_call(execution, id);
         turn.commands.push(Command::ReadMore(call));
     }
 }
 
 /// What the next child is given: an item, or a batch. Nothing where there is none, or where more have to be read first.
 pub(super) fn next_input(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) -> Result<Option<Data>, Failure> {
-    let Some(batch) = run::run_mut(execution, id).map(|run| run.batch.clone()) else { return Ok(None) };
+    let Some(batch) = map_run::run_mut(execution, id).map(|run| run.batch.clone()) else { return Ok(None) };
     match batch {
         None => select(execution, turn, id),
         Some(batch) => next_batch(execution, turn, id, &batch),
@@ -292,7 +293,7 @@ fn select(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) -> Result
     if input.is_over_limit() {
         return Err(Failure::too_large(&state.name));
     }
-    if let Some(run) = run::run_mut(execution, id) {
+    if let Some(run) = map_run::run_mut(execution, id) {
         run.pending.pop_front();
         run.next_item += 1;
     }
@@ -312,13 +313,13 @@ fn next_batch(
     let mut bytes = common + r#"{"Items":[]}"#.len();
     let (mut count, mut is_full) = (0, false);
     while !is_full {
-        if run::run_mut(execution, id).is_some_and(|run| run.selected.len() == count) {
+        if map_run::run_mut(execution, id).is_some_and(|run| run.selected.len() == count) {
             let Some(item) = select(execution, turn, id)? else { break };
-            if let Some(run) = run::run_mut(execution, id) {
+            if let Some(run) = map_run::run_mut(execution, id) {
                 run.selected.push_back(item);
             }
         }
-        let Some(item) = run::run_mut(execution, id).and_then(|run| run.selected.get(count)) else { break };
+        let Some(item) = map_run::run_mut(execution, id).and_then(|run| run.selected.get(count)) else { break };
         let more = bytes + item.size() + 1;
         is_full = count > 0 && more > bytes_max;
         if !is_full {
@@ -327,7 +328,7 @@ fn next_batch(
         }
     }
     let name = execution.frames.get(&id).map(|frame| turn.definition.state(frame.state).name.as_str());
-    let Some(run) = run::run_mut(execution, id) else { return Ok(None) };
+    let Some(run) = map_run::run_mut(execution, id) else { return Ok(None) };
     if count == 0 || (!is_full && run.is_reading) {
         return Ok(None);
     }

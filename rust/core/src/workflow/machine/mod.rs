@@ -14,15 +14,16 @@ mod frame;
 mod history;
 mod inspection;
 mod map;
+mod map_run;
 mod mock;
 mod packed;
 mod ranges;
 pub mod reader;
 mod redrivable;
-mod run;
 mod task;
 pub mod test_state;
 pub mod time;
+mod tolerated;
 mod turn;
 mod variables;
 mod wait;
@@ -36,13 +37,12 @@ pub use super::text::Text;
 pub use children::RESULTS_BYTES_MAX;
 pub use context::Identity;
 pub use data::{Data, DataError, DATA_MAX};
-pub use frame::{
-    Batched, Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, RunKey, TaskId, Tolerated, WriteRequest,
-};
+pub use frame::{Batched, Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, RunKey, TaskId, WriteRequest};
 pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
+pub use map_run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};
 pub use packed::{pack, unpack};
 pub use redrivable::{Ended, NotRedrivable};
-pub use run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};
+pub use tolerated::Tolerated;
 
 pub use history::{
     CallKind, CallPhase, ErrorDetails, Event, EventId, EventKind, IterationPhase, Scheduled, CAUSE_CHARS_MAX,
@@ -386,10 +386,10 @@ impl Execution {
                 task::task_failed(self, turn, task, details, CallPhase::StartFailed)?;
             }
             Fact::Items(call, items, is_last) => map::run_items(self, turn, call, items, is_last)?,
-            Fact::ChildEnded(run, index, outcome) => run::run_child_ended(self, turn, run, index, &outcome)?,
-            Fact::Written(call, output) => run::run_written(self, turn, call, &output)?,
+            Fact::ChildEnded(run, index, outcome) => map_run::run_child_ended(self, turn, run, index, &outcome)?,
+            Fact::Written(call, output) => map_run::run_written(self, turn, call, &output)?,
             Fact::ReadFailed(call, details) | Fact::WriteFailed(call, details) => {
-                run::run_failed(self, turn, call, details)?;
+                map_run::run_failed(self, turn, call, details)?;
             }
         }
         Ok(())

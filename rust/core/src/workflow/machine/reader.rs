@@ -6,7 +6,7 @@ use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::history::ErrorDetails;
-use super::run::ITEM_READER_FAILED;
+use super::map_run::ITEM_READER_FAILED;
 use crate::workflow::definition::{Delimiter, InputType, ReaderFormat};
 use crate::workflow::value::{is_deeper_than, NESTING_MAX};
 

@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::failure::{Failure, TIMEOUT};
 use super::frame::{FrameId, OpenTask, Step, TaskId};
 use super::history::{CallKind, CallPhase, ErrorDetails, EventKind, Scheduled};
-use super::{context, exit, failure, map, run, Call, Command, Execution, Fact, Refused, Turn};
+use super::{context, exit, failure, map, map_run, Call, Command, Execution, Fact, Refused, Turn};
 use crate::workflow::definition::{Pattern, Resource, StateKind, Task};
 use crate::workflow::digest::digits;
 use crate::workflow::query::Documents;
@@ -238,15 +238,27 @@ pub(super) fn task_succeeded(
     task: TaskId,
     output: Data,
 ) -> Result<(), Refused> {
+    match record_succeeded(execution, turn, task, &output)? {
+        Ok(id) => leave_task(execution, turn, id, output),
+        Err(failure) => task_failed(execution, turn, task, failure.details, CallPhase::Failed)?,
+    }
+    Ok(())
+}
+
+/// Write down that a task has succeeded. Nothing is written where its answer is too large: then it has failed.
+fn record_succeeded(
+    execution: &mut Execution,
+    turn: &mut Turn<'_>,
+    task: TaskId,
+    output: &Data,
+) -> Result<Result<FrameId, Failure>, Refused> {
     let (id, open) = open_task(execution, task)?;
     let kind = open.kind.clone();
     if output.is_over_limit() {
-        let failure = Failure::too_large(kind.name());
-        return task_failed(execution, turn, task, failure.details, CallPhase::Failed);
+        return Ok(Err(Failure::too_large(kind.name())));
     }
     record_call(execution, turn, id, &kind, || CallPhase::Succeeded(output.text().clone()));
-    leave_task(execution, turn, id, output);
-    Ok(())
+    Ok(Ok(id))
 }
 
 /// Leave a task's state with its answer.
@@ -298,15 +310,13 @@ pub(super) fn note_success(
     task: TaskId,
     output: Data,
 ) -> Result<(), Refused> {
-    let (id, open) = open_task(execution, task)?;
-    let kind = open.kind.clone();
-    if output.is_over_limit() {
-        let failure = Failure::too_large(kind.name());
-        return note_failure(execution, turn, task, failure.details, CallPhase::Failed);
-    }
-    record_call(execution, turn, id, &kind, || CallPhase::Succeeded(output.text().clone()));
-    if let Some(frame) = execution.frames.get_mut(&id) {
-        frame.step = Step::Answered(output);
+    match record_succeeded(execution, turn, task, &output)? {
+        Ok(id) => {
+            if let Some(frame) = execution.frames.get_mut(&id) {
+                frame.step = Step::Answered(output);
+            }
+        }
+        Err(failure) => note_failure(execution, turn, task, failure.details, CallPhase::Failed)?,
     }
     Ok(())
 }
@@ -350,7 +360,7 @@ pub(super) fn take_note(execution: &mut Execution, turn: &mut Turn<'_>, fact: Fa
         Fact::TaskFailed(task, details) => note_failure(execution, turn, task, details, CallPhase::Failed),
         Fact::TaskSubmitFailed(task, details) => note_failure(execution, turn, task, details, CallPhase::SubmitFailed),
         Fact::TaskStartFailed(task, details) => note_failure(execution, turn, task, details, CallPhase::StartFailed),
-        Fact::ChildEnded(run, index, outcome) => run::count_child(execution, turn, run, index, &outcome),
+        Fact::ChildEnded(run, index, outcome) => map_run::count_child(execution, turn, run, index, &outcome),
         Fact::Items(call, items, is_last) => map::keep_items(execution, call, items, is_last),
         // What failed to be read, and what was written, is tried anew. The rest says nothing that lasts.
         Fact::ReadFailed(..)
