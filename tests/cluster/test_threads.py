@@ -24,6 +24,8 @@ log = logging.getLogger("figures")
 PROGRAM = Path(__file__).parent / "thread_app.py"
 GOES_ON_SECONDS = 15.0
 """How long the thread goes on after the store was lost. Others take the store within less."""
+SEES_SECONDS = 10.0
+"""An owner looks at the head four times a second."""
 
 
 class Shop:
@@ -184,3 +186,18 @@ def test_a_thread_that_hangs_does_not_keep_the_store_from_an_owner(
     shop.put("quick", "two")
     until(lambda: alone.lines("quick") != [], members.logs)
     alone.signal(signal.SIGKILL)
+
+
+def test_a_thread_is_told_when_another_process_has_the_store_after_a_failover(
+    members: Members, own_server: Postgres, shop: Shop
+) -> None:
+    """The owner's take was lost. It ran on beside the next owner until it committed something, within about a minute."""
+    owner = shop.start()
+    shop.put("slow", "one")
+    until(lambda: owner.lines("begun") != [], members.logs)
+    # The head as a standby may have it that lagged, when another process has taken the store there.
+    own_server.sql("UPDATE forebay_threads.unit SET owner = 'elsewhere/1/0', epoch = epoch + 1")
+    seen = now()
+    until(lambda: owner.lines("lost") != [], members.logs)
+    assert float(owner.lines("lost")[0][0]) - seen < SEES_SECONDS
+    until(lambda: "another process has the store, and this one has not given it up" in members.logs(), members.logs)

@@ -28,6 +28,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const OPENS_WITHIN: Duration = Duration::from_secs(15);
 /// Why an engine must stop whose process may not run the store any more.
 const SILENT: &str = "this process has not reached the store's server for too long, and another one may take the store";
+/// The same, where this process reaches the server by now.
+const TAKEN_ELSEWHERE: &str = "another process has the store, and this one has not given it up: it had not reached the server for too long, or a failover of \
+                               the server has lost that it took the store";
 
 /// Why an engine is to be closed that could go on.
 const WANTED_ELSEWHERE: &str = "another process is to own the store";
@@ -90,6 +93,8 @@ struct State {
     runs: bool,
     /// An operator wants another process to own the store that this one owns.
     hands_over: bool,
+    /// The engine is being closed: another process may have the store at any moment.
+    closes: bool,
     /// The epoch of which attempts go on although the store was handed over.
     left: Option<u64>,
     engine: Weak<Engine>,
@@ -166,14 +171,20 @@ impl Member {
         let mut state = lock(&self.shared.state);
         state.engine = Arc::downgrade(engine);
         state.runs = true;
+        state.closes = false;
         state.follows = None;
         let hands_over = state.hands_over;
         drop(state);
         if !self.holds(epoch) {
-            engine.stand_down(SILENT);
+            engine.stand_down(&self.shared.why_lost());
         } else if hands_over {
             engine.hand_over(WANTED_ELSEWHERE);
         }
+    }
+
+    /// The engine of the store that this process owns is about to give the store up.
+    pub(crate) fn closes(&self) {
+        lock(&self.shared.state).closes = true;
     }
 
     /// Whether it is certain that this process owns the store, with this epoch.
@@ -403,13 +414,30 @@ impl Shared {
         state.fails_since = None;
         state.hands_over = false;
         let (engine, runs) = (state.engine.upgrade(), state.runs);
+        // Whom this process gives the store up for owns it rightly.
+        let has_next = state.closes && self.is_elsewhere();
         drop(state);
-        if let Some(engine) = engine.filter(|_| runs) {
-            engine.stand_down(&self.with_trouble(SILENT.into()));
+        if let Some(engine) = engine.filter(|_| runs && !has_next) {
+            engine.stand_down(&self.why_lost());
         }
         if !runs {
             self.membership.stopped();
         }
+    }
+
+    /// Why what runs here must stop.
+    fn why_lost(&self) -> String {
+        if self.is_elsewhere() {
+            TAKEN_ELSEWHERE.into()
+        } else {
+            self.with_trouble(SILENT.into())
+        }
+    }
+
+    /// Whether another process has the store by what this one sees, whose beats get through.
+    fn is_elsewhere(&self) -> bool {
+        let owner = self.membership.head().and_then(|head| head.owner);
+        self.membership.is_alive() && owner.is_some_and(|owner| owner != self.settings.member())
     }
 
     /// Whether the client that this process is has the wrong owner by now; and which of those that run handlers for the owner live.

@@ -108,6 +108,9 @@ impl Owner {
     pub fn close(&self) {
         // A thread may go on when the store was handed over, and end this process yet.
         let leaves_some = self.member.as_ref().is_some_and(|member| member.hands_over()) && !self.engine.idle();
+        if let Some(member) = &self.member {
+            member.closes();
+        }
         self.apis.retire(gateway::Open::retire);
         self.network.retire(|network| network.iter_mut().for_each(network::Listener::retire));
         let mut listener = lock(&self.listener).take();

@@ -36,7 +36,7 @@ pub enum Event {
     /// Hand out nothing more, finish what runs, and give the store up: an operator wants another process to own it.
     HandOver,
     /// Hand out nothing more, stop what runs, close the store within a second, and say so by [`Membership::stopped`]: another process may
-    /// take it soon.
+    /// take it soon, or has it by now.
     StandDown,
 }
 
@@ -135,6 +135,11 @@ impl Membership {
     /// Whether this process may run what that one gives it, which owns the store.
     pub fn may_run_for(&self, owner: &str) -> bool {
         lock(&self.lease).may_run_for(owner, now_ns())
+    }
+
+    /// Whether its beats get through: the last one that did is young enough.
+    pub fn is_alive(&self) -> bool {
+        lock(&self.lease).is_alive(now_ns())
     }
 
     /// The processes that live, as far as this one knows.

@@ -1,4 +1,5 @@
-//! One member's part: it beats, watches the others, takes units whose owner has died, and stops itself when its own beats go unanswered.
+//! One member's part: it beats, watches the others, takes units whose owner has died, and stops itself when its own beats go unanswered, or
+//! another member has what it holds.
 //!
 //! Three rules keep a unit from running in two processes. An observer counts only time in which the server answered it and took its own
 //! beats, so that a member that was cut off, or stood still, does not hold the others for dead. The time of a question that was answered
@@ -189,7 +190,7 @@ pub struct Lease {
     asked: Option<Asked>,
     beat_due_ns: u64,
     watch_due_ns: u64,
-    /// When the last beat that was acknowledged was sent; `None`: there was none since it started or stopped itself.
+    /// When the last beat that was acknowledged was sent; `None`: there was none since it started, or has been silent for too long.
     acknowledged_ns: Option<u64>,
     /// It has stopped itself, and what it ran still stops.
     is_stopping: bool,
@@ -291,11 +292,7 @@ impl Lease {
         let mut commands = Vec::new();
         if self.acknowledged_ns.is_some() && !self.is_alive(now_ns) {
             self.acknowledged_ns = None;
-            self.is_stopping = true;
-            self.held.clear();
-            self.handing_over.clear();
-            self.understood_ns = None;
-            commands.push(Command::StandDown);
+            self.stand_down(&mut commands);
         }
         self.declined.retain(|_, until| now_ns < *until);
         self.asked = self.asked.filter(|asked| now_ns < asked.sent_ns.saturating_add(self.rules.answer_ns));
@@ -312,6 +309,14 @@ impl Lease {
             commands.push(Command::Ask { number: self.last_number, beat });
         }
         commands
+    }
+
+    fn stand_down(&mut self, commands: &mut Vec<Command>) {
+        self.is_stopping = true;
+        self.held.clear();
+        self.handing_over.clear();
+        self.understood_ns = None;
+        commands.push(Command::StandDown);
     }
 
     /// A question has no answer, and will have none. The next one is asked at this moment at the earliest; what else is due does not wait.
@@ -401,8 +406,13 @@ impl Lease {
                 // A view that is older than the take says nothing of it. The unit is lost if another take has followed, and if the
                 // head names this member no more: an opening that fails late gives up what it has taken.
                 if head.epoch > epoch || (head.epoch == epoch && !is_own) {
-                    self.held.remove(&unit);
-                    self.handing_over.remove(&unit);
+                    let gives_up = self.handing_over.contains(&unit);
+                    self.lost(unit);
+                    // Another member has it, though this one has neither died nor given it up: a failover has lost the take. What runs of
+                    // it runs there as well. Where the head names nobody, this member may have closed it just now.
+                    if !gives_up && !is_own && head.owner.is_some() {
+                        self.stand_down(commands);
+                    }
                 } else {
                     if self.must_hand_over(head, view, now_ns) && self.handing_over.insert(unit) {
                         commands.push(Command::HandOver { unit });

@@ -1,5 +1,6 @@
 //! Members on one store, with lost and late answers, cuts and pauses; and each mistake that must be seen.
 
+mod lost_take;
 mod world;
 
 use proptest::prelude::*;
