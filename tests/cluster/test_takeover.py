@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from ledger import check_ledger
 from members import DURABLE, Members, now, until
 
@@ -20,6 +21,8 @@ log = logging.getLogger("figures")
 
 # An owner is dead after 5 s, and what it left is opened; beside other tests a machine takes longer for all of it.
 TAKEN_WITHIN = 12.0 if os.environ.get("FOREBAY_COUNT") else 30.0
+# Of some five seconds, with those of the process's own connections.
+LOGINS_MOST = 25
 OTHER_PYTHON = os.environ.get("FOREBAY_OTHER_PYTHON") or sys.executable
 
 
@@ -99,3 +102,36 @@ def test_a_server_that_crashes_or_stands_still_loses_nothing(members: Members, o
     _, moment = members.working(went_on)
     log.info("%s: %.1f s until the next handler began", "the server went on", moment - went_on)
     check_ledger(members)
+
+
+@pytest.mark.parametrize("machine", [os.uname().nodename, "elsewhere"])
+def test_a_process_leaves_the_server_alone_while_the_owner_does_not_listen(
+    members: Members, own_server: Postgres, machine: str
+) -> None:
+    """An owner listens when it has opened the store. Until then each process beside it logged in some thirty times a second.
+
+    With the connections of many processes the server was full, and the owner had none.
+    """
+    url = f"{own_server.url}?sslmode=disable"
+    maker = members.start(url, "quiet")
+    until(lambda: maker.lines("started") != [], members.logs)
+    maker.signal(signal.SIGTERM)
+    assert maker.child.wait(100) == 0, members.logs()
+    owner = f"{machine}/1/0"
+    own_server.sql(
+        f"INSERT INTO forebay_shared.member (name, beat, version) VALUES ('{owner}', 1, '0'); "
+        f"UPDATE forebay_shared.unit SET owner = '{owner}', epoch = epoch + 1"
+    )
+    members.start(url, "quiet")
+    logins: list[int] = []
+    for beat in range(2, 24):
+        own_server.sql(
+            f"UPDATE forebay_shared.member SET beat = {beat}, seen = clock_timestamp() WHERE name = '{owner}'"
+        )
+        logins.append(int(own_server.sql("SELECT sessions FROM pg_stat_database WHERE datname = current_database()")))
+        time.sleep(0.25)
+    seen = len(own_server.sql("SELECT name FROM forebay_shared.member").splitlines())
+    # Two of each round are those of this test.
+    many = logins[-1] - logins[0] - 2 * (len(logins) - 1)
+    log.info("%s: %d logins in %.0f s beside an owner that does not listen", machine, many, 0.25 * len(logins))
+    assert (seen, many < LOGINS_MOST) == (2, True), f"{many}\n{members.logs()}"

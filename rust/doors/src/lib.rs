@@ -16,6 +16,7 @@ pub mod network;
 pub mod on_server;
 pub mod open;
 pub mod socket;
+mod unreached;
 
 // `rust/testing/interleavings` builds some files of `socket/` on a `base::sync` of its own: they name it by this path in both crates.
 use forebay_engine::base;

@@ -19,6 +19,7 @@ use forebay_engine::store::port::StoreError;
 use forebay_postgres::{Event, Membership, Settings};
 
 use crate::lock::lock;
+use crate::unreached::{pause_after, Unreached};
 
 /// Where sockets and attempts files are, if not in `/tmp`.
 const RUN_DIR: &str = "FOREBAY_RUN_DIR";
@@ -102,8 +103,8 @@ struct State {
     has_others: bool,
     /// The owner of whom this process is a client, and what tells the client that there is another one.
     follows: Option<Follows>,
-    /// An owner that cannot be reached, and since when.
-    unreached: Option<(String, Instant)>,
+    /// An owner that cannot be reached.
+    unreached: Option<Unreached>,
 }
 
 struct Follows {
@@ -214,13 +215,20 @@ impl Member {
 
     /// The owner could not be reached; for how long that has been so.
     pub(crate) fn unreached(&self, owner: &str) -> Duration {
-        let mut state = lock(&self.shared.state);
-        match &state.unreached {
-            Some((name, since)) if name == owner => since.elapsed(),
-            _ => {
-                state.unreached = Some((owner.to_owned(), Instant::now()));
-                Duration::ZERO
-            }
+        self.shared.unreached(owner, |unreached, now| now.saturating_duration_since(unreached.since))
+    }
+
+    /// The owner of this machine does not listen: whether the server is to be asked how it is reached from others.
+    pub(crate) fn asks_of(&self, owner: &str) -> bool {
+        self.shared.unreached(owner, Unreached::asks)
+    }
+
+    /// The owner, which is elsewhere, could not be reached: leave it and the server alone for a while, unless there is another owner.
+    pub(crate) fn rest(&self, owner: &str) {
+        let until = Instant::now() + pause_after(self.unreached(owner));
+        let owns = || matches!(self.owner(Duration::ZERO), Some(Owner::Other(now)) if now == owner);
+        while Instant::now() < until && owns() {
+            self.wait(LOOK.min(until.saturating_duration_since(Instant::now())));
         }
     }
 
@@ -385,6 +393,13 @@ impl Shared {
             }
             self.changed.notify_all();
         }
+    }
+
+    /// What is known of an owner that could not be reached.
+    fn unreached<T>(&self, owner: &str, look: impl FnOnce(&mut Unreached, Instant) -> T) -> T {
+        let (mut state, now) = (lock(&self.state), Instant::now());
+        let found = state.unreached.take().filter(|unreached| unreached.owner == owner);
+        look(state.unreached.insert(found.unwrap_or_else(|| Unreached::new(owner, now))), now)
     }
 
     /// A text, and why this process does not reach the server, or cannot take the store.

@@ -118,7 +118,7 @@ impl Opening {
             };
             // As the client of an owner it is no member: nobody is to count it as one who could take the store over.
             drop(joined.take());
-            match Self::client_of(&owner, &settings) {
+            match Self::client_of(&owner, &settings, || true) {
                 Err(EngineError::OwnerLost(_)) if Instant::now() < until => {
                     // One that has just come listens in a moment. Another one is dead, and many may ask the server about it.
                     let pause = if tried.0 == owner { tried.1 } else { AGAIN };
@@ -135,13 +135,21 @@ impl Opening {
     }
 
     /// A client of the owner with this name: by its socket on this machine, or over the network. [`EngineError::OwnerLost`] says that it
-    /// may be reached soon, and [`StoreError::Locked`] that it will not as long as it owns the store.
-    fn client_of(owner: &str, settings: &Settings) -> Result<Client, EngineError> {
-        let (here, place) = (is_here(owner), settings.place());
+    /// may be reached soon, and [`StoreError::Locked`] that it will not as long as it owns the store. Of one on this machine that does not
+    /// listen, the server is asked only if `asks` says so.
+    fn client_of(owner: &str, settings: &Settings, asks: impl FnOnce() -> bool) -> Result<Client, EngineError> {
+        let place = settings.place();
+        let socket = is_here(owner).then(|| socket_of(owner)).transpose()?;
+        let near = socket.as_ref().map(|socket| Client::connect(socket).map(|client| named(client, owner)));
+        if let Some(Err(error)) = &near {
+            if !asks() {
+                return Err(error.clone());
+            }
+        }
         let door = match settings.door_of(owner) {
             Ok(door) => door,
             // Its socket is enough.
-            Err(_) if here => None,
+            Err(_) if near.is_some() => None,
             Err(error) => return Err(passing(error)),
         };
         let never = |why: &str| EngineError::Store(StoreError::Locked(elsewhere(owner, place, why)));
@@ -151,9 +159,8 @@ impl Opening {
         }
         // A socket that is not here is elsewhere, as with systemd's PrivateTmp, or on a machine that has this one's host name.
         let mut missed = None;
-        if here {
-            let socket = socket_of(owner)?;
-            match Client::connect(&socket).map(|client| named(client, owner)) {
+        if let (Some(socket), Some(near)) = (socket, near) {
+            match near {
                 Err(error) if !socket.exists() && door.as_ref().is_some_and(|door| door.address.is_some()) => {
                     missed = Some(error);
                 }
@@ -187,7 +194,8 @@ impl Opening {
 
     fn own_or_stand_by(&self, member: &Arc<Member>, within: Duration, stands_by: bool) -> Result<End, EngineError> {
         let until = Instant::now() + within;
-        let place = member.settings().place();
+        let settings = member.settings();
+        let place = settings.place();
         loop {
             match member.owner(until.saturating_duration_since(Instant::now())) {
                 Some(Owner::This(epoch)) => {
@@ -210,10 +218,10 @@ impl Opening {
                     }
                     member.wait(AGAIN);
                 }
-                Some(Owner::Other(owner)) => match Self::client_of(&owner, member.settings()) {
+                Some(Owner::Other(owner)) => match Self::client_of(&owner, settings, || member.asks_of(&owner)) {
                     Ok(client) => {
                         let (lease, clock, of) = (member.clone(), member.clone(), owner.clone());
-                        client.run_while(member.settings().member(), move || lease.may_run_for(&of));
+                        client.run_while(settings.member(), move || lease.may_run_for(&of));
                         self.want_store(&client);
                         client.dates_by(move || clock.store_ms());
                         member.follows(owner, None, (client.changes(), client.looks()));
@@ -225,10 +233,18 @@ impl Opening {
                     Err(error) if member.unreached(&owner) >= UNREACHED && !is_here(&owner) => {
                         return Self::stand_by(member, owner, &error, Some(UNREACHED));
                     }
-                    Err(error) if Instant::now() >= until => return Err(error),
                     // It has just taken the store, and does not listen yet.
-                    Err(_) if is_here(&owner) => std::thread::sleep(Duration::from_millis(10)),
-                    Err(_) => member.wait(AGAIN),
+                    Err(_) if is_here(&owner) && Instant::now() < until => {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                    Err(error) => {
+                        if !is_here(&owner) {
+                            member.rest(&owner);
+                        }
+                        if Instant::now() >= until {
+                            return Err(error);
+                        }
+                    }
                 },
                 None => {
                     if let Some(error) = member.declined() {
