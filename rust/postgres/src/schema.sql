@@ -224,9 +224,8 @@ BEGIN
                     SELECT c.bytes FROM @.chunk c WHERE c.log = v_step.log AND c.first >= v_span.kept AND c.first < v_kept
                     ORDER BY c.first LIMIT v_chunks_left + 1
                 ) AS o;
-                IF v_many <= v_chunks_left AND v_sum <= v_bytes_left
-                    AND NOT EXISTS (SELECT FROM @.forgotten f WHERE f.log = v_step.log)
-                THEN
+                -- What an earlier trim has left ends before that.
+                IF v_many <= v_chunks_left AND v_sum <= v_bytes_left THEN
                     DELETE FROM @.chunk c WHERE c.log = v_step.log AND c.first >= v_span.kept AND c.first < v_kept;
                     v_chunks_left := v_chunks_left - v_many;
                     v_bytes_left := v_bytes_left - v_sum;
