@@ -188,6 +188,11 @@ impl Member {
         lock(&self.shared.state).closes = true;
     }
 
+    /// Whether it is about to.
+    pub(crate) fn is_closing(&self) -> bool {
+        lock(&self.shared.state).closes
+    }
+
     /// Whether it is certain that this process owns the store, with this epoch.
     pub(crate) fn holds(&self, epoch: u64) -> bool {
         self.shared.holds(epoch)

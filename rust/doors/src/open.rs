@@ -487,7 +487,7 @@ fn let_others_in(
             Some(place) => network::Listener::start(&place, entrance.clone()).map(|(open, door)| (Some(open), door))?,
             None => (None, network::Listener::closed()),
         };
-        settings.tell_door(&door)?;
+        settings.tell_door(&door, || !member.is_closing())?;
         Ok(listener)
     };
     let has_failed = AtomicBool::new(false);

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use forebay_store::port::StoreError;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::look::{blocking, column};
@@ -12,8 +12,10 @@ use crate::schema::{DOOR_KEPT, DOOR_OF, DOOR_TOLD, HAS_DOORS};
 use crate::session::{silent, Session};
 use crate::settings::Settings;
 
-/// How long the server may take to be told of a door: some ten round trips, and a host that is tried first and says nothing.
+/// How long the server may take to be told of a door, once it has let us in. How long that may take is bounded for each connection.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether it is to be told at all.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where a process listens, and what lets others in.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,13 +42,24 @@ impl std::fmt::Debug for Door {
 }
 
 impl Settings {
-    /// Say how the process of these settings is reached. It must have joined. Waits for the server for a moment: an owner that is just
-    /// opening the store can be told to stop meanwhile.
-    pub fn tell_door(&self, door: &Door) -> Result<(), StoreError> {
-        let told = async { self.write_door(&Session::open(self).await?, DOOR_TOLD, door).await };
-        blocking(async {
+    /// Say how the process of these settings is reached. It must have joined. Waits for the server as long as that `is_wanted`: an owner that
+    /// is just opening the store can be told to stop meanwhile.
+    pub fn tell_door(&self, door: &Door, is_wanted: impl Fn() -> bool) -> Result<(), StoreError> {
+        let told = async {
+            let session = Session::open(self).await?;
             let unheard = |_| StoreError::Unavailable(format!("{}: it does not answer", self.place()));
-            timeout(TOLD_WITHIN, told).await.map_err(unheard)?
+            timeout(TOLD_WITHIN, self.write_door(&session, DOOR_TOLD, door)).await.map_err(unheard)?
+        };
+        let ends = async {
+            while is_wanted() {
+                sleep(LOOK).await;
+            }
+        };
+        blocking(async {
+            tokio::select! {
+                told = told => told,
+                () = ends => Err(StoreError::Unavailable("the store is being given up".into())),
+            }
         })?;
         *self.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(door.clone());
         Ok(())

@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::writer::ALL;
 
-/// How long the server is waited for, with the connecting.
+/// How long the server is waited for that has let us in. How long that may take is bounded for each connection.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long the connection may take to close.
@@ -37,19 +37,19 @@ impl OwnerWatch {
     /// and the owner has no row. Waits for the server, for a bounded time.
     pub fn look(&mut self) -> Result<(Option<String>, Option<u64>), StoreError> {
         let Self { settings, runtime, session } = self;
-        let ask = async {
+        let unheard = |_| StoreError::Unavailable("the server does not answer".into());
+        // What waits is made in the runtime, too.
+        let asked = runtime.block_on(async {
             if session.as_ref().is_none_or(Session::is_over) {
                 *session = Some(Session::open(settings).await?);
             }
             let Some(session) = session else { return Ok((None, None)) };
-            let row = session.typed_one(OWNER, &[(&ALL, Type::INT4)]).await?;
+            let row =
+                timeout(ANSWER_WITHIN, session.typed_one(OWNER, &[(&ALL, Type::INT4)])).await.map_err(unheard)??;
             let Some(row) = row else { return Ok((None, None)) };
             let silent_ms: Option<i64> = column(&row, 1)?;
             Ok((column(&row, 0)?, silent_ms.map(|ms| ms.max(0) as u64)))
-        };
-        // What waits is made in the runtime, too.
-        let asked = runtime.block_on(async { timeout(ANSWER_WITHIN, ask).await });
-        let asked = asked.unwrap_or_else(|_| Err(StoreError::Unavailable("the server does not answer".into())));
+        });
         if asked.is_err() {
             self.rest();
         }

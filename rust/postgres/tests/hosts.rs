@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use forebay_postgres::{look, Door, Event, Membership, PostgresStore, Settings};
+use forebay_postgres::{look, Door, Event, Membership, OwnerWatch, PostgresStore, Settings};
 use forebay_store::port::{BlockingStore as _, Durability, StoreError, Unit};
 use server::Server;
 
@@ -28,7 +28,7 @@ fn owns_and_comes_back(server: &Server, url: &str, app: &str) {
     // Each is a new process as far as hosts are concerned.
     let settings = Settings::new(url, app, Durability::PowerLoss).unwrap().named("one");
     let door = Door { protocol: 1, address: None, key: vec![1], secret: vec![2] };
-    settings.tell_door(&door).unwrap();
+    settings.tell_door(&door, || true).unwrap();
     assert_eq!(settings.door_of("one"), Ok(Some(door)));
     let mut store = PostgresStore::open(settings.clone().taken(epoch)).unwrap();
     let token = store.take_now(Unit::All).unwrap();
@@ -93,6 +93,34 @@ fn a_process_that_is_200_ms_from_its_server_joins_and_connects_again() {
     let Some(server) = SERVER.as_ref() else { return };
     let port = proxy::far(server.port, Duration::from_millis(100));
     owns_and_comes_back(server, &server::url(port, ""), "far");
+}
+
+/// Logins took 6 s there, as with LDAP. The store was opened and written to, and no other machine was ever let in: all of what the server had to
+/// be told had 5 s. Who asked without sharing the store never found out that its owner was gone.
+#[test]
+fn a_server_whose_logins_take_long_is_told_of_the_door_and_asked_for_the_owner() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let near = Settings::new(&server.url(""), "slow", Durability::PowerLoss).unwrap().named("one");
+    let membership = Membership::join(near.clone()).unwrap();
+    assert!(membership.event(Duration::from_secs(30)).is_some(), "it owns the store");
+    let url = server::url(proxy::far(server.port, Duration::from_millis(1_300)), "&connect_timeout=30");
+    let slow = || Settings::new(&url, "slow", Durability::PowerLoss).unwrap().named("one");
+    let door = Door { protocol: 1, address: None, key: vec![1], secret: vec![2] };
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| OwnerWatch::new(slow()).unwrap().look().map(|(owner, _)| owner));
+        let unwanted = scope.spawn(|| {
+            let begun = Instant::now();
+            let told = slow().tell_door(&door, || begun.elapsed() < Duration::from_secs(1));
+            (told, begun.elapsed())
+        });
+        let begun = Instant::now();
+        slow().tell_door(&door, || true).unwrap();
+        assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(near.door_of("one"), Ok(Some(door.clone())));
+        assert_eq!(watch.join().unwrap(), Ok(Some("one".into())));
+        let (told, took) = unwanted.join().unwrap();
+        assert!(told.is_err() && took < Duration::from_secs(3), "who closes meanwhile does not wait: {took:?}");
+    });
 }
 
 /// What a host answers that refuses each connection with this code and text; the error of whoever joins.

@@ -363,7 +363,7 @@ fn a_clock_that_is_set_forward_removes_no_member_that_lives() {
     let rules = Rules { forget_ns: 8_000_000_000, ..Rules::default() };
     let other = Membership::join_by(settings("other"), rules).unwrap();
     let door = Door { protocol: 1, address: Some("10.0.0.1:7410".into()), key: vec![1], secret: vec![2] };
-    of_owner.tell_door(&door).unwrap();
+    of_owner.tell_door(&door, || true).unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     while other.living().len() < 2 || owner.living().len() < 2 {
         assert!(Instant::now() < until, "they see each other");
@@ -585,8 +585,8 @@ fn a_store_of_an_earlier_release_gets_what_it_lacks() {
     let door = Door { protocol: 1, address: Some("there:1".into()), key: vec![1, 2], secret: vec![3; 32] };
     assert!(!format!("{door:?}").contains('3'), "{door:?}");
     assert!(newer.event(Duration::from_secs(100)).is_some(), "the other one has not beaten for long enough");
-    settings("newer").tell_door(&door).unwrap();
-    settings("newer").tell_door(&door).unwrap();
+    settings("newer").tell_door(&door, || true).unwrap();
+    settings("newer").tell_door(&door, || true).unwrap();
     assert_eq!(settings("earlier").door_of("newer"), Ok(Some(door)));
     assert_eq!(settings("earlier").door_of("earlier"), Ok(None));
     let seen = look(&settings("?")).unwrap().1.unwrap();
