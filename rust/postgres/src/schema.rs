@@ -116,7 +116,9 @@ pub(crate) const DRAIN: &str = "UPDATE @.member SET drained = $2 WHERE name = $1
 /// Shares the store no more. A unit that this process took and could not open is free at once.
 pub(crate) const LEAVE: &str = "WITH own AS (UPDATE @.unit SET owner = NULL WHERE owner = $1) \
                                 DELETE FROM @.member WHERE name = $1";
-pub(crate) const RELEASE: &str = "UPDATE @.unit SET owner = NULL, deaths = 0 WHERE id = $1 AND epoch = $2 AND n = $3";
+/// Gives a unit up. After a failover that has lost a take there may be two owners of the same epoch.
+pub(crate) const RELEASE: &str =
+    "UPDATE @.unit SET owner = NULL, deaths = 0 WHERE id = $1 AND epoch = $2 AND n = $3 AND owner = $4";
 /// The rows there are.
 pub(crate) const CENSUS: &str = "SELECT count(*), coalesce(sum(crc), 0)::int8 FROM @.entry";
 /// The span of each log, and where its first chunk begins and its last one ends.

@@ -250,7 +250,8 @@ impl Writer {
         if let Some(writing) = &self.session {
             let text = sql(&name, RELEASE);
             // If it is not heard, the next owner takes the unit as from one that has died.
-            drop(timeout(RELEASE_WITHIN, writing.session.client.execute(&text, &[&ALL, &epoch, &n])).await);
+            let parameters: [&(dyn ToSql + Sync); 4] = [&ALL, &epoch, &n, &self.settings.member()];
+            drop(timeout(RELEASE_WITHIN, writing.session.client.execute(&text, &parameters)).await);
         }
     }
 }

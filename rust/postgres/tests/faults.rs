@@ -524,6 +524,23 @@ fn a_commit_of_one_who_is_not_the_owner_is_fenced_whatever_the_epoch_says() {
     assert_eq!(server.sql("SELECT count(*) FROM forebay_owners.entry"), "0");
 }
 
+/// One of the two that had written nothing gave up what the other one owned.
+#[test]
+fn a_store_is_given_up_by_its_owner_alone_whatever_the_epoch_says() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "released");
+    let token = store.take_now(Unit::All).unwrap();
+    server.sql("UPDATE forebay_released.unit SET owner = 'another', deaths = 2");
+    store.release(Unit::All, token);
+    drop(store);
+    assert_eq!(server.sql("SELECT owner, deaths FROM forebay_released.unit"), "another|2");
+    let mut store = open(server, "released");
+    let token = store.take_now(Unit::All).unwrap();
+    store.release(Unit::All, token);
+    drop(store);
+    assert_eq!(server.sql("SELECT owner IS NULL, deaths FROM forebay_released.unit"), "t|0");
+}
+
 /// The backup that the documentation had named made every commit slower as long as it took, and nothing said so.
 #[test]
 fn a_transaction_that_has_been_open_for_long_is_told_of() {
