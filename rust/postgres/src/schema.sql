@@ -52,7 +52,6 @@ CREATE TABLE IF NOT EXISTS @.chunk (
     body bytea NOT NULL,
     PRIMARY KEY (log, first)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01);
-ALTER TABLE @.chunk ALTER COLUMN body SET STORAGE EXTERNAL;
 
 CREATE TABLE IF NOT EXISTS @.entry (
     tab smallint NOT NULL,
@@ -70,12 +69,6 @@ CREATE TABLE IF NOT EXISTS @.member (
     seen timestamptz NOT NULL DEFAULT clock_timestamp(),
     drained boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
--- The newest format that the process understands. Releases that do not say so understand format 1.
-ALTER TABLE @.member ADD COLUMN IF NOT EXISTS format integer NOT NULL DEFAULT 1;
--- Units that the process could not open a short time ago.
-ALTER TABLE @.member ADD COLUMN IF NOT EXISTS declined integer[] NOT NULL DEFAULT '{}';
--- An owner's epoch, and the number of the process's connection to it, which is lost. What the process ran over it has ended.
-ALTER TABLE @.member ADD COLUMN IF NOT EXISTS stopped bigint[] NOT NULL DEFAULT '{}';
 
 -- How a process is reached from other machines while it owns the store. Whoever can read this table can ask the owner everything. No
 -- address: it does not listen for other machines.
@@ -91,12 +84,6 @@ CREATE TABLE IF NOT EXISTS @.door (
 CREATE TABLE IF NOT EXISTS @.forgotten (
     log integer PRIMARY KEY
 );
--- Before this position nothing is left. What was removed stays in the index while an old transaction is open, and is not walked over again.
-ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS first bigint NOT NULL DEFAULT -9223372036854775808;
--- Where the chunks that are kept begin. Null: the whole log was forgotten.
-ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS before bigint;
--- Since when it has waited for the next slice. A log that is trimmed again and again keeps no other from its turn.
-ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS since timestamptz NOT NULL DEFAULT clock_timestamp();
 
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS 'SELECT p_kept # (p_next * 5) # p_log';
@@ -110,9 +97,9 @@ DECLARE
     v_before bigint;
     v_last bigint;
 BEGIN
-    -- A trim of the log waits until this is over, or is seen.
-    SELECT f.log, f.first, f.before INTO v_log, v_first, v_before FROM @.forgotten f ORDER BY f.since, f.log LIMIT 1
-    FOR UPDATE;
+    -- A trim of the log waits until this is over, or is seen. One that an earlier release has just made may be in no row.
+    SELECT f.log, f.first, CASE WHEN f.before IS NOT NULL THEN greatest(f.before, l.kept) END INTO v_log, v_first, v_before
+    FROM @.forgotten f LEFT JOIN @.log l ON l.id = f.log ORDER BY f.since, f.log LIMIT 1 FOR UPDATE OF f;
     IF v_log IS NULL THEN
         RETURN EXISTS (SELECT FROM @.forgotten);
     END IF;
@@ -291,6 +278,43 @@ END
 $forebay$;
 
 INSERT INTO @.unit (id, epoch, n, stamp, deaths, row_count, row_sum) VALUES (0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
--- What trims of an earlier release have left.
-INSERT INTO @.forgotten (log, before) SELECT l.id, l.kept FROM @.log l
-    WHERE EXISTS (SELECT FROM @.chunk c WHERE c.log = l.id AND c.first < l.kept) ON CONFLICT DO NOTHING;
+
+-- What a new store, and one of an earlier release, lacks in its tables. Whoever reads or writes a table waits for a change of it, also for
+-- one that changes nothing, and it waits for them. So it comes last, and a table that lacks nothing is left alone.
+DO $forebay$
+DECLARE
+    v_lacks record;
+    v_is_lacking boolean := false;
+BEGIN
+    IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = '@.chunk'::regclass AND a.attname = 'body' AND a.attstorage <> 'e') THEN
+        ALTER TABLE @.chunk ALTER COLUMN body SET STORAGE EXTERNAL;
+    END IF;
+    FOR v_lacks IN
+        SELECT * FROM (VALUES
+            -- The newest format that the process understands. Releases that do not say so understand format 1.
+            ('member', 'format', 'integer NOT NULL DEFAULT 1'),
+            -- Units that the process could not open a short time ago.
+            ('member', 'declined', 'integer[] NOT NULL DEFAULT ''{}'''),
+            -- An owner's epoch, and the number of the process's connection to it, which is lost. What the process ran over it has ended.
+            ('member', 'stopped', 'bigint[] NOT NULL DEFAULT ''{}'''),
+            -- Before this position nothing is left. What was removed stays in the index while an old transaction is open, and is not
+            -- walked over again.
+            ('forgotten', 'first', 'bigint NOT NULL DEFAULT -9223372036854775808'),
+            -- Where the chunks that are kept begin, or began when this was written. Null: the whole log was forgotten.
+            ('forgotten', 'before', 'bigint'),
+            -- Since when it has waited for the next slice. A log that is trimmed again and again keeps no other from its turn.
+            ('forgotten', 'since', 'timestamptz NOT NULL DEFAULT clock_timestamp()')
+        ) AS t (tab, col, kind) WHERE NOT EXISTS (
+            SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('@.' || t.tab) AND a.attname = t.col
+        )
+    LOOP
+        EXECUTE 'ALTER TABLE @.' || v_lacks.tab || ' ADD COLUMN ' || v_lacks.col || ' ' || v_lacks.kind;
+        v_is_lacking := v_is_lacking OR v_lacks.tab = 'forgotten';
+    END LOOP;
+    IF v_is_lacking THEN
+        -- Trims of an earlier release may have left chunks. To look for them takes long where much was removed: the sweep does so, a log at a
+        -- time.
+        INSERT INTO @.forgotten (log, before) SELECT l.id, l.kept FROM @.log l WHERE l.kept > 0 ON CONFLICT DO NOTHING;
+    END IF;
+END
+$forebay$;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use forebay_store::port::{Outcome, StoreError, Token};
 use forebay_store::Span;
 use tokio::time::{sleep, timeout, Instant};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Statement};
 
 use crate::batch::Batch;
-use crate::errors;
+use crate::errors::{self, say};
 use crate::look::schema_of_another;
 use crate::promises::{Held, Promises, HELD, QUESTION};
 use crate::reader::{missing_ends, span};
@@ -56,8 +57,9 @@ impl Writer {
         let name = settings.quoted_schema();
         if !complete.ok_or_else(silent)?.try_get::<_, bool>(0).map_err(|error| ended(&error))? {
             // In one transaction: another process that starts just now finds a store that says whose it is, or none.
-            let made = answer(session.client.batch_execute(&schema::make(&name))).await;
-            made.map_err(|error| not_made(&settings, error))?;
+            let text = schema::make(&name);
+            let made = timeout(ANSWER_WITHIN, session.client.batch_execute(&text)).await.map_err(|_| silent())?;
+            made.map_err(|error| not_made(&settings, &error))?;
             let is_new = answer(session.client.execute(&sql(&name, CLAIM), &[&1_i32, &settings.app])).await? > 0;
             if is_new && settings.format() > 1 {
                 // Nobody has to understand anything else yet.
@@ -261,8 +263,16 @@ async fn promises(session: &Session) -> Result<Promises, StoreError> {
     Promises::read(&row).map_err(|error| ended(&error))
 }
 
-fn not_made(settings: &Settings, error: StoreError) -> StoreError {
-    let text = match error {
+fn not_made(settings: &Settings, error: &tokio_postgres::Error) -> StoreError {
+    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        return StoreError::Unavailable(format!(
+            "{}: this release adds to the tables of the store, which a transaction there has in use ({}). Next: let it end \
+             (pg_stat_activity shows it; pg_dump is one), and start this again",
+            settings.place_of_store(),
+            say(error)
+        ));
+    }
+    let text = match ended(error) {
         StoreError::Failed(text) => text,
         StoreError::Refused(text) => text.strip_suffix(RIGHTS).unwrap_or(&text).into(),
         error => return error,
