@@ -33,8 +33,9 @@ pub const CHANGED: &str = "the source has changed since this migration began";
 /// Why a store is not opened that a migration has copied to another one.
 pub fn moved(mark: &[u8]) -> String {
     format!(
-        "this store was migrated to {}: start the app there. Whoever starts it here handles once more what is handled there. Next, to do \
-         so all the same: take the mark back (`forebay migrate --unmark STORE`)",
+        "this store was migrated to {}: start the app there. If it is refused there because the migration has not ended, run the same \
+         `forebay migrate` again, and leave the mark here. Whoever starts it here handles once more what is handled there. Next, to do so \
+         all the same: take the mark back (`forebay migrate --unmark STORE`)",
         moved_to(mark)
     )
 }
@@ -105,7 +106,12 @@ pub fn migrate(
         })?;
     }
     if is_whole {
-        copy.declare_whole(given)?;
+        copy.declare_whole(given).map_err(|error| {
+            StoreError::Refused(format!(
+                "all is in the target, and the source is marked, but no app can open the target yet ({error}). Next: run the same command \
+                 again, and leave the mark at the source"
+            ))
+        })?;
     }
     let (copied, token) = (copy.copied, copy.token);
     target.release(Unit::All, token);
