@@ -6,10 +6,12 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from db_servers import PASSWORD
+from members import DURABLE
 
 import forebay
 from forebay._core import look_at_server, migrate_store
@@ -162,6 +164,39 @@ async def test_no_app_opens_what_is_half_copied_and_the_copy_goes_on(url: str, t
         await put(app, "three")
         await handle_all(app)
     assert sorted(handled) == ["one", "three", "two"]
+
+
+async def test_ctrl_c_is_heard_while_the_server_is_away(own_server: Postgres, tmp_path: Path) -> None:
+    """A read from a server that had gone was waited for without end, and whether to go on was asked after commits alone."""
+    url, copy = f"{own_server.url}?sslmode=disable", tmp_path / "copy"
+    handled: list[str] = []
+    async with app_on(url, handled) as app:
+        await put(app, *(f"a{n}" for n in range(20)))
+        await handle_all(app)
+    calls = 0
+    ended: list[str] = []
+
+    def stop(_records: int, _rows: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise Stopped
+        own_server.kill()
+
+    def run() -> None:
+        try:
+            migrate_store(url, str(copy), None, stop)
+        except Stopped:
+            ended.append("stopped")
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    await asyncio.to_thread(thread.join, 60)
+    assert ended == ["stopped"]
+    own_server.start(*DURABLE)
+    again = await asyncio.to_thread(migrate, url, str(copy))
+    assert again.returncode == 0, again.stderr
+    assert "20 records" in again.stdout
 
 
 async def test_no_app_starts_on_what_was_migrated_until_the_mark_is_taken_back(url: str, tmp_path: Path) -> None:

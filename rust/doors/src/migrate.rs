@@ -173,8 +173,8 @@ pub fn run(
     });
     let copied = copied.map_err(|error| target.holds.advise(to, error))?;
     if is_lost {
-        let text =
-            "another process may have taken the source meanwhile: stop the processes of its app, and run this again";
+        let text = "the source's server was not reached for some seconds, or another process may have taken the source meanwhile. Next: see \
+                    that the server can be reached and that no process of the app runs, and run this again, which goes on where it was";
         return Err(refused(text.into()));
     }
     Ok(copied.map(|copied| (app, copied)))

@@ -62,7 +62,7 @@ pub(super) fn wait<T>(mut poll: impl FnMut(&Waker) -> Option<T>) -> T {
 }
 
 /// The same, until `goes_on` says no.
-pub(super) fn wait_while<T>(mut poll: impl FnMut(&Waker) -> Option<T>, goes_on: impl Fn() -> bool) -> Option<T> {
+pub(super) fn wait_while<T>(mut poll: impl FnMut(&Waker) -> Option<T>, mut goes_on: impl FnMut() -> bool) -> Option<T> {
     if let Some(found) = poll(Waker::noop()) {
         return Some(found);
     }

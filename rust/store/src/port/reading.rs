@@ -181,7 +181,7 @@ impl dyn Reader + '_ {
     }
 
     /// Any read, while `goes_on` does; `None`: it was given up, and its result may still come.
-    pub fn read_while(&mut self, read: Read, goes_on: impl Fn() -> bool) -> Option<Result<Found, StoreError>> {
+    pub fn read_while(&mut self, read: Read, goes_on: impl FnMut() -> bool) -> Option<Result<Found, StoreError>> {
         let ticket = self.submit(read);
         wait_while(|waker| self.poll(waker).filter(|(of, _)| *of == ticket), goes_on).map(|(_, found)| found)
     }
