@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -43,6 +44,25 @@ async def test_commands_and_the_way_out_take_what_the_server_promises(
     assert "orders" in forebay_command("stream", "list", "--store", str(tmp_path / "copy")).stdout
     back = forebay_command("migrate", str(tmp_path / "copy"), f"{url}&schema=another")
     assert back.returncode == 1, "what is copied there may be lost in a power cut, and no app has asked for that"
+
+
+async def test_a_pooler_that_drops_options_is_refused_while_an_app_runs(
+    own_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever only asked used it without our timeouts, `move` and `drain` wrote through it, and no command said that it cannot be used."""
+    monkeypatch.setenv("FOREBAY_RUN_DIR", str(tmp_path / "run"))
+    url = f"{own_server.url}?sslmode=disable"
+    # What a session has then.
+    pooled = f"{url}&options=-cforebay.session%3D"
+    async with forebay.App("shop", store=url) as app:
+        await app.stream("orders", shards=1).put("one", "key")
+        with pytest.raises(forebay.InvalidParameterValue, match="did not reach the server"):
+            await forebay.App("shop", store=pooled, serve=False).start()
+        for words in (("stream", "list"), ("cluster", "status"), ("cluster", "drain", "nobody"), ("doctor",)):
+            done = await asyncio.to_thread(forebay_command, *words, "--store", pooled)
+            assert done.returncode != 0, words
+            assert "A pooler that shares the server's sessions" in done.stderr, (words, done.stdout, done.stderr)
+            assert "Next: give the URL of the server itself" in done.stderr, words
 
 
 def forebay_command(*words: str) -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,9 @@ use forebay_store::port::{Durability, StoreError, Table};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::Row;
 
-use crate::promises::{Promises, QUESTION};
+use crate::promises::{check_options, Promises, KEEPS_OPTIONS, QUESTION};
 use crate::schema::{sql, APP, DOORS, DRAIN, EXISTS, FOUND, HAS_DOORS, HEAD, MEMBERS, ROW, SCHEMAS, WANT};
-use crate::session::{answer, ended, Session};
+use crate::session::{answer, ended, silent, Session};
 use crate::settings::{Settings, SCHEMA_BEGINS};
 use crate::writer::ALL;
 
@@ -77,7 +77,7 @@ pub fn find(url: &str, app: Option<&str>, durability: Durability) -> Result<Sett
     let settings = Settings::new(url, "?", durability)?;
     let is_named = !settings.has_schema_of_app();
     blocking(async {
-        let session = Session::open(&settings).await?;
+        let session = open(&settings).await?;
         let schemas = schemas(&session).await?;
         let of_apps: Vec<&String> = schemas.iter().filter(|schema| schema.starts_with(SCHEMA_BEGINS)).collect();
         let schema = match (of_apps.as_slice(), schemas.as_slice()) {
@@ -103,13 +103,16 @@ pub fn find(url: &str, app: Option<&str>, durability: Durability) -> Result<Sett
     })
 }
 
-/// Look at a store and its server; the store is `None` where there is none yet. Waits for the server.
+/// Look at a store and its server; the store is `None` where there is none yet. [`StoreError::Refused`]: the server is behind a pooler that
+/// cannot be used. Waits for the server.
 pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError> {
     blocking(async {
         let session = Session::open(settings).await?;
         let client = &session.client;
-        let promises = answer(client.query_one(QUESTION, &[])).await?;
+        // In one transaction: what is prepared by name may not be known to the next session of a pooler.
+        let promises = session.typed_one(QUESTION, &[]).await?.ok_or_else(silent)?;
         let promises = Promises::read(&promises).map_err(|error| ended(&error))?;
+        check_options(promises.keeps_options)?;
         let schema = settings.quoted_schema();
         let exists = answer(client.query_one(&sql(&schema, EXISTS), &[])).await?;
         if !column::<bool>(&exists, 0)? {
@@ -176,10 +179,18 @@ pub fn drain(settings: &Settings, member: &str, is_drained: bool) -> Result<bool
 
 fn change(settings: &Settings, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<bool, StoreError> {
     blocking(async {
-        let session = Session::open(settings).await?;
+        let session = open(settings).await?;
         let changed = answer(session.client.execute(&sql(&settings.quoted_schema(), text), parameters)).await?;
         Ok(changed > 0)
     })
+}
+
+/// Connect to whatever keeps our options.
+async fn open(settings: &Settings) -> Result<Session, StoreError> {
+    let session = Session::open(settings).await?;
+    let kept = session.typed_one(KEEPS_OPTIONS, &[]).await?.ok_or_else(silent)?;
+    check_options(column(&kept, 0)?)?;
+    Ok(session)
 }
 
 /// Why the store in a schema is not the one that is asked for.

@@ -47,6 +47,13 @@ impl SynchronousCommit {
     }
 }
 
+/// Whether the server has the options of the session, for a statement.
+macro_rules! keeps_options {
+    () => {
+        "coalesce(current_setting('forebay.session', true), '') = '1'"
+    };
+}
+
 /// A table of the transaction that holds most, for a statement.
 macro_rules! held {
     () => {
@@ -102,10 +109,23 @@ pub(crate) const HELD: &str = concat!("SELECT held.* FROM ", held!());
 pub(crate) const QUESTION: &str = concat!(
     "SELECT current_setting('server_version_num')::int4, current_setting('fsync'), current_setting('full_page_writes'), \
      current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), pg_is_in_recovery(), \
-     current_setting('data_checksums'), coalesce(current_setting('forebay.session', true), '') = '1', held.* FROM (SELECT 1) AS one LEFT JOIN ",
+     current_setting('data_checksums'), ",
+    keeps_options!(),
+    ", held.* FROM (SELECT 1) AS one LEFT JOIN ",
     held!(),
     " ON true"
 );
+
+/// Asks for that alone.
+pub(crate) const KEEPS_OPTIONS: &str = concat!("SELECT ", keeps_options!());
+
+/// Refuse a session without our options, which a pooler has dropped: nobody can use it, not even to look.
+pub(crate) fn check_options(keeps_options: bool) -> Result<(), StoreError> {
+    if keeps_options {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!("the options of this session did not reach the server{POOLER}")))
+}
 
 impl Held {
     pub(crate) fn read(row: &Row, at: usize) -> Result<Option<Self>, tokio_postgres::Error> {
@@ -145,9 +165,7 @@ impl Promises {
     /// Refuse a server that promises less than is asked for; says what to change.
     pub fn check(&self, durability: Durability) -> Result<(), StoreError> {
         let refused = |text: String| Err(StoreError::Refused(text));
-        if !self.keeps_options {
-            return refused(format!("the options of this session did not reach the server{POOLER}"));
-        }
+        check_options(self.keeps_options)?;
         if self.version < VERSION_MIN {
             return refused(format!("the server is PostgreSQL {}, and forebay needs 15 or newer", self.version_text()));
         }

@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use forebay_postgres::{look, Door, Event, Membership, OwnerWatch, PostgresStore, Settings};
+use forebay_postgres::{drain, find, look, want, Door, Event, Membership, OwnerWatch, PostgresStore, Settings};
 use forebay_store::port::{BlockingStore as _, Durability, StoreError, Unit};
 use server::Server;
 
@@ -152,16 +152,25 @@ fn a_pooler_is_refused_with_the_next_step() {
 }
 
 /// One that is told to ignore options was used without any of them, until a statement waited for a lock without end; and still, where the
-/// server had a timeout of its own.
+/// server had a timeout of its own; and still, by whoever only asked or was an operator's command.
 #[test]
 fn a_pooler_that_drops_the_options_is_refused_too() {
     let Some(server) = SERVER.as_ref() else { return };
     // What a session has then, at a server with timeouts of its own.
     let dropped = "&options=-cforebay.session%3D";
     let settings = Settings::new(&server.url(dropped), "dropped", Durability::ProcessCrash).unwrap();
-    let refused = Membership::join(settings).err();
-    let Some(StoreError::Refused(text)) = refused else { panic!("{refused:?}") };
-    assert!(text.contains("did not reach the server") && text.contains("Next: give the URL"), "{text}");
+    let found = find(&server.url(dropped), None, Durability::ProcessCrash).map(drop);
+    let ended = [
+        found,
+        look(&settings).map(drop),
+        want(&settings, "one").map(drop),
+        drain(&settings, "one", true).map(drop),
+        Membership::join(settings).map(drop),
+    ];
+    for ended in ended {
+        let Err(StoreError::Refused(text)) = &ended else { panic!("{ended:?}") };
+        assert!(text.contains("did not reach the server") && text.contains("Next: give the URL"), "{text}");
+    }
     // Whoever has switched the timeouts off is not told of a pooler.
     let none = "&options=-cstatement_timeout%3D0%20-clock_timeout%3D0%20-cidle_in_transaction_session_timeout%3D0";
     Membership::join(Settings::new(&server.url(none), "none", Durability::ProcessCrash).unwrap()).unwrap();
