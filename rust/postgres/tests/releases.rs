@@ -41,7 +41,8 @@ fn a_table_that_lacks_nothing_is_not_locked() {
     let mut store = open(server, "locked").unwrap();
     drop(held);
     store.take_now(Unit::All).unwrap();
-    let storage = "SELECT attstorage FROM pg_attribute WHERE attrelid = 'forebay_locked.chunk'::regclass AND attname = 'body'";
+    let storage =
+        "SELECT attstorage FROM pg_attribute WHERE attrelid = 'forebay_locked.chunk'::regclass AND attname = 'body'";
     assert_eq!(server.sql(storage), "e", "bodies are not compressed");
 }
 
@@ -66,7 +67,10 @@ fn a_start_that_cannot_change_a_table_says_what_to_do_and_holds_up_no_commit() {
         }
         let refused = starts.join().unwrap();
         let Some(StoreError::Unavailable(text)) = &refused else { panic!("{refused:?}") };
-        assert!(text.contains("(schema forebay_read)") && text.contains("55P03") && text.contains("Next: let it end"), "{text}");
+        assert!(
+            text.contains("(schema forebay_read)") && text.contains("55P03") && text.contains("Next: let it end"),
+            "{text}"
+        );
         assert!(longest < Duration::from_secs(1), "{longest:?}");
     });
     drop(held);
@@ -79,7 +83,9 @@ fn a_start_that_cannot_change_a_table_says_what_to_do_and_holds_up_no_commit() {
 fn what_a_trim_has_left_while_logs_were_looked_at_is_removed() {
     let Some(server) = SERVER.as_ref() else { return };
     let mut store = former(server, "late");
-    let kept = |at: u64| format!("UPDATE forebay_late.log SET kept = {at}, guard = forebay_late.guard_1(id, {at}, next) WHERE id = 2");
+    let kept = |at: u64| {
+        format!("UPDATE forebay_late.log SET kept = {at}, guard = forebay_late.guard_1(id, {at}, next) WHERE id = 2")
+    };
     server.sql(&kept(3));
     drop(open(server, "late").unwrap());
     assert_eq!(server.sql("SELECT log, before FROM forebay_late.forgotten"), "2|3");
