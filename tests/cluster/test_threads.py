@@ -162,7 +162,7 @@ def test_threads_of_all_processes_are_told_when_the_store_is_moved(members: Memb
     moved = shop.command("cluster", "move", str(wanted.child.pid))
     # A thread goes on there, too. It said that the process owned the store.
     assert moved.returncode == 1
-    assert "took the store, and gave it back: its log says why" in moved.stderr, moved.stdout + moved.stderr
+    assert "took the store, and does not own it any more: its log says why" in moved.stderr, moved.stdout + moved.stderr
     until(lambda: any(int(words[1]) > 1 for words in lines(members, "begun")), members.logs)
     again = min(float(words[2]) for words in lines(members, "begun") if int(words[1]) > 1)
     for process in processes:

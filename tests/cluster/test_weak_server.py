@@ -49,7 +49,7 @@ async def test_commands_and_the_way_out_take_what_the_server_promises(
 async def test_a_pooler_that_drops_options_is_refused_while_an_app_runs(
     own_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever only asked used it without our timeouts, `move` and `drain` wrote through it, and no command said that it cannot be used."""
+    """Whoever only asked used it without our timeouts, and so did `move` and `drain`. No command said that it cannot be used."""
     monkeypatch.setenv("FOREBAY_RUN_DIR", str(tmp_path / "run"))
     url = f"{own_server.url}?sslmode=disable"
     # What a session has then.

@@ -16,6 +16,7 @@ from forebay._runtime.tasks import TaskEnvironment
 from forebay._runtime.threads import ThreadEnvironment, ThreadPool
 from forebay._wire import payload
 from forebay.clock import SystemClock
+from forebay.errors import OwnerLost
 
 FAR = 10**15
 
@@ -235,6 +236,46 @@ async def test_what_is_left_behind_tells_nobody_how_it_ends():
     await ends.at_least(1)
     await passes()
     assert len(ends) == 1
+    pool.close()
+
+
+async def test_what_is_left_behind_asks_nothing_any_more():
+    """A thread that had hung put what the next attempt of its record had put before: `OwnerLost` had kept it from that."""
+    loop, ended, refused = asyncio.get_running_loop(), asyncio.Event(), []
+    pool = ThreadPool(1, loop)
+    goes_on, runner = threading.Event(), Runner(loop, SystemClock(), pool)
+    runner.asks_through_loop = True
+
+    def in_thread(event, context):
+        goes_on.wait(100)
+        for ask in (runner.blocking, lambda begin: runner.ask_now(begin, may_wait=True)):
+            try:
+                ask(lambda engine: 1)
+            except OwnerLost as error:
+                refused.append(str(error))
+        loop.call_soon_threadsafe(ended.set)
+
+    async def in_task(event, context):
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            with pytest.raises(OwnerLost) as caught:
+                runner.ask(lambda engine: 1)
+            refused.append(str(caught.value))
+
+    runner.serve(0, ThreadEnvironment(served(in_thread), runner, pool, lambda: 0))
+    runner.serve(1, TaskEnvironment(served(in_task), runner, loop, lambda: 0))
+    for handler in (0, 1):
+        runner._begin((handler, handler, answer.EVENT, {}, "request-1", FAR, None, None))
+    await passes()
+    [task] = [attempt.task for attempt in runner.attempts() if attempt.task is not None]
+    runner.leave_behind()
+    assert list(runner.attempts()) == []
+    task.cancel()
+    goes_on.set()
+    await asyncio.wait_for(ended.wait(), 100)
+    assert len(refused) == 3
+    assert all("left behind" in text for text in refused)
     pool.close()
 
 

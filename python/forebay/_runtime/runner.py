@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import weakref
 from collections import Counter
 from concurrent.futures import Future as Handed
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,10 @@ WORKS_MAX: Final = 512
 ROUNDS_MAX: Final = 8
 # Questions that wait for an engine.
 DEFERRED_MAX: Final = 10_000
+LEFT: Final = (
+    "this attempt had not ended 30 s after its process had lost the store (context.lease_lost): it was left behind, and runs "
+    "again"
+)
 # Nobody asked for what comes on this ticket: an error when the store has failed or its owner is gone, else events for the log.
 UNSOLICITED: Final = 0
 
@@ -71,6 +76,7 @@ class Runner:
         self._deferred: list[PendingRequest] = []
         self._outcomes: list[Outcome] = []
         self._held: list[Work] = []
+        self._left: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._due = False
         self._moved = False
         self._listens_to_processes = False
@@ -250,9 +256,17 @@ class Runner:
 
     def leave_behind(self) -> None:
         """Wait no longer for what has not ended although it was interrupted."""
+        self._left.update(attempt.task for attempt in self.attempts() if attempt.task is not None)
         for environment in self._environments.values():
             environment.leave_behind()
         self._environments.clear()
+
+    def _refuse_left_behind(self) -> None:
+        """Refuse what a handler asks that was left behind: what it does is done again by another attempt."""
+        environment = getattr(self.pool.current, "environment", None)
+        is_left = environment is not None and environment.is_left
+        if is_left or (self._left and asyncio.current_task() in self._left):
+            raise OwnerLost(LEFT)
 
     def flush(self) -> None:
         """Hand over at once what has ended."""
@@ -314,6 +328,7 @@ class Runner:
 
     def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
         """Begin something that gives a ticket; the future gets its answer."""
+        self._refuse_left_behind()
         waiter = self.loop.create_future() if self.manual is None else Parked(loop=self.loop)
         if self._engine is not None and not self.lost.is_set():
             self._ask(begin, waiter)
@@ -356,6 +371,7 @@ class Runner:
 
     def blocking(self, begin: Callable[[Engine], Any]) -> Any:
         """Ask from a thread and wait; through the loop where the engine may come, go, or be turned by it alone."""
+        self._refuse_left_behind()
         engine = self._waiting
         if engine is not None and not self.asks_through_loop:
             with contextlib.suppress(OwnerLeft):
@@ -367,6 +383,7 @@ class Runner:
 
     def ask_now(self, begin: Callable[[Engine], Any], *, may_wait: bool) -> Any:
         """Ask what the engine answers at once. While there is no engine, who may wait waits for one."""
+        self._refuse_left_behind()
         engine = self._waiting
         if engine is not None and not self.lost.is_set():
             try:

@@ -90,7 +90,8 @@ class ThreadEnvironment:
         self._now_ns = now_ns
         self._running: dict[int, str] = {}
         self._stopping: dict[int, int] = {}
-        self._is_left = False
+        self.is_left = False
+        """What has not ended was left behind."""
         self._failure_log = FailureLog(served.facts, pool.loop)
 
     def start(self, work: Work) -> None:
@@ -99,7 +100,7 @@ class ThreadEnvironment:
         self._running[token] = work[4]
 
         def job() -> Callable[[], None]:
-            self._pool.current.token = token
+            self._pool.current.token, self._pool.current.environment = token, self
             began = self._now_ns()
             status, body = self._run(work)
             took = self._now_ns() - began
@@ -130,7 +131,7 @@ class ThreadEnvironment:
         return end
 
     def _finish(self, outcome: Outcome, kind: int) -> None:
-        if self._is_left:
+        if self.is_left:
             return  # the next engine may call another attempt by this token
         token, status, body, took = outcome
         del self._running[token]
@@ -158,7 +159,7 @@ class ThreadEnvironment:
 
     def leave_behind(self) -> None:
         """Let what has not ended go on, and tell nobody how it ends."""
-        self._is_left = True
+        self.is_left = True
 
     def close(self) -> None:
         """Write the failures that the log does not have yet."""

@@ -24,7 +24,7 @@ _NOT_WELL = 1
 _DEAD_MS = 5_000
 _LOOK_SECONDS = 0.2
 _REACHED_SECONDS = 3.0
-_STAYS_SECONDS = 2.0
+_STAYS_SECONDS = 5.0
 """A process that takes the store and cannot open it has given it back by then."""
 _SCHEMAS_LISTED = 10
 
@@ -152,10 +152,12 @@ def move(process: str, store: StorePlace, timeout: float) -> None:
         click.echo(f"{member['process']} owns it already")
         return
     if _role(member) == "cannot own it now":
-        raise click.ClickException(f"{member['process']} cannot own the store now: its log says why")
+        raise click.ClickException(
+            f"{member['process']} cannot own the store now: its log says why. Next: name another one"
+        )
     if not move_on_server(url, member["name"]):
         raise click.ClickException(_why_not(store, member, process))
-    _wait_for_owner(store, lambda one: bool(one["name"] == member["name"]), timeout)
+    _wait_for_owner(store, lambda one: bool(one["name"] == member["name"]), timeout, others=False)
 
 
 @cluster.command()
@@ -182,7 +184,7 @@ def drain(process: str, store: StorePlace, timeout: float, *, undo: bool) -> Non
         raise click.ClickException(f"{member['process']} has just ended")
     click.echo(f"{member['process']} owns nothing from now on")
     if member["owns"]:
-        _wait_for_owner(store, lambda one: bool(one["name"] != member["name"]), timeout)
+        _wait_for_owner(store, lambda one: bool(one["name"] != member["name"]), timeout, others=True)
 
 
 def _member(held: dict[str, Any], process: str) -> dict[str, Any]:
@@ -216,20 +218,28 @@ def _why_not(store: StorePlace, member: dict[str, Any], process: str) -> str:
     )
 
 
-def _wait_for_owner(store: StorePlace, is_it: Callable[[dict[str, Any]], bool], timeout: float) -> None:
+def _wait_for_owner(
+    store: StorePlace, is_it: Callable[[dict[str, Any]], bool], timeout: float, *, others: bool
+) -> None:
+    """Wait until a process owns the store and keeps it; `others`: whichever it is of several."""
     gives_up_at = time.monotonic() + timeout
-    owner, stays_at = None, 0.0
+    owner: dict[str, Any] | None = None
+    stays_at = 0.0
     while True:
         held = _look(store)["store"]
         now = next((member for member in held["members"] if member["owns"] and is_it(member)), None)
-        if owner is not None and (now is None or now["name"] != owner["name"]):
-            raise click.ClickException(f"{owner['process']} took the store, and gave it back: its log says why")
-        if now is not None and owner is None:
+        is_same = now is not None and owner is not None and now["name"] == owner["name"]
+        if owner is not None and not is_same and not others:
+            raise click.ClickException(
+                f"{owner['process']} took the store, and does not own it any more: its log says why. Now this holds: "
+                f"{owner_text(held)}. Next: run this again in 30 s, or name another process"
+            )
+        if not is_same:
             owner, stays_at = now, time.monotonic() + _STAYS_SECONDS
-        if owner is not None and time.monotonic() > stays_at:
+        elif time.monotonic() > stays_at:
             click.echo(owner_text(held))
             return
-        if owner is None and time.monotonic() > gives_up_at:
+        if time.monotonic() > gives_up_at + (_STAYS_SECONDS if owner is not None else 0):
             raise click.ClickException(f"that is asked for, and not done after {timeout:g} s: {owner_text(held)}")
         time.sleep(_LOOK_SECONDS)
 

@@ -308,7 +308,7 @@ BEGIN
             SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('@.' || t.tab) AND a.attname = t.col
         )
     LOOP
-        EXECUTE 'ALTER TABLE @.' || v_lacks.tab || ' ADD COLUMN ' || v_lacks.col || ' ' || v_lacks.kind;
+        EXECUTE 'ALTER TABLE @.' || v_lacks.tab || ' ADD COLUMN IF NOT EXISTS ' || v_lacks.col || ' ' || v_lacks.kind;
         v_is_lacking := v_is_lacking OR v_lacks.tab = 'forgotten';
     END LOOP;
     IF v_is_lacking THEN
