@@ -31,7 +31,7 @@ fn former(server: &Server, app: &str) -> PostgresStore {
 }
 
 /// All tables were locked, also those in which nothing changes: commits and beats waited, for as long as all chunks that trims had left were
-/// looked for. Beside whoever read one of them, such as pg_dump, no start succeeded.
+/// looked for. Beside whoever read one of them, such as `pg_dump`, no start succeeded.
 #[test]
 fn a_table_that_lacks_nothing_is_not_locked() {
     let Some(server) = SERVER.as_ref() else { return };
