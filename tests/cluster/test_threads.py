@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 from members import now, until
 
+import forebay
+
 if TYPE_CHECKING:
     from db_servers import Postgres
     from members import Members, Process
@@ -24,6 +27,8 @@ log = logging.getLogger("figures")
 PROGRAM = Path(__file__).parent / "thread_app.py"
 GOES_ON_SECONDS = 15.0
 """How long the thread goes on after the store was lost. Others take the store within less."""
+PUT_WITHIN = 20.0
+"""Others own the store by then, and the thread is left behind only later."""
 SEES_SECONDS = 10.0
 """An owner looks at the head four times a second."""
 
@@ -201,3 +206,29 @@ def test_a_thread_is_told_when_another_process_has_the_store_after_a_failover(
     until(lambda: owner.lines("lost") != [], members.logs)
     assert float(owner.lines("lost")[0][0]) - seen < SEES_SECONDS
     until(lambda: "another process has the store, and this one has not given it up" in members.logs(), members.logs)
+
+
+async def test_who_asked_a_former_owner_asks_the_next_one_although_a_thread_goes_on(
+    members: Members, own_server: Postgres, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former owner hung up on nobody before its thread had ended: a put of a web process took as long, 33 s at most."""
+    owner, other = shop.start(goes_on=600), shop.start(goes_on=600)
+    shop.put("slow", "one")
+    await asyncio.to_thread(until, lambda: owner.lines("begun") != [], members.logs)
+    monkeypatch.setenv("FOREBAY_RUN_DIR", str(shop._run))
+    web = forebay.App("threads", store=shop._url, serve=False)
+    quick = web.stream("quick")
+    async with web:
+        await quick.put({"name": "two"}, "key")
+        began = await asyncio.to_thread(stand_still, own_server, owner, members)
+        while now() - began < PUT_WITHIN:
+            try:
+                await quick.put({"name": "three"}, "key")
+                break
+            except (forebay.OwnerLost, forebay.StoreFailed):
+                await asyncio.sleep(0.1)
+        log.info("%s: %.1f s until a put", "a former owner's thread hangs", now() - began)
+        assert now() - began < PUT_WITHIN, members.logs()
+    until(lambda: "three" in [words[0] for words in other.lines("quick")], members.logs)
+    for process in (owner, other):
+        process.signal(signal.SIGKILL)

@@ -138,13 +138,14 @@ class SharedStore:
                 await self._stop_handlers()
         elif member is None or engine is None or not await self._finished(member, engine):
             log.warning(TAKEN, self._settings.name, self._settings.place)
-            await self._stop_handlers()
+            runner.interrupt()
+            await self._until_ended(WARNS_SECONDS)
         runner.flush()
         runner.detach(OwnerLost(LOST) if has_owned else None)
         if engine is not None:
             await asyncio.to_thread(engine.close)
         if has_owned and member is not None:
-            # What did not end when the store was handed over still runs: nobody hears any more what it returns.
+            # What goes on, as a thread may, is heard by nobody any more. Clients were hung up on before: they ask the next owner.
             await self._stop_handlers()
             await asyncio.to_thread(member.stopped)
         elif member is not None and engine is not None and not list(runner.attempts()):
@@ -196,6 +197,12 @@ class SharedStore:
         while runner.is_asked and runner.loop.time() < detaches_at:  # noqa: ASYNC110  the answers come in the same loop
             await asyncio.sleep(LOOK_SECONDS)
         return True
+
+    async def _until_ended(self, seconds: float) -> None:
+        """Wait until all that runs has ended, but no longer than so."""
+        gives_up_at = self._runner.loop.time() + seconds
+        while list(self._runner.attempts()) and self._runner.loop.time() < gives_up_at:  # noqa: ASYNC110  they end in the loop
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _stop_handlers(self) -> None:
         """Stop all that runs, and wait until it has ended: only then may this process open the store again.

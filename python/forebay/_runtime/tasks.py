@@ -110,8 +110,8 @@ class TaskEnvironment:
     def stop(self, token: int, status: int) -> None:
         """Cancel an attempt; it has ended when its task has, which may swallow the cancellation."""
         task = self._running.get(token)
-        if task is None:
-            return
+        if task is None or self._stopping.get(token) == status:
+            return  # one that tidies up is not interrupted in that
         self._stopping[token] = status
         # A task that is cancelled before its first step never enters `_run`: then this says that it ended.
         task.add_done_callback(lambda _: self._unbegun(token))

@@ -287,7 +287,10 @@ def unreached_text(held: dict[str, Any]) -> str | None:
         socket.create_connection((host.strip("[]"), int(port)), _REACHED_SECONDS).close()
     except (OSError, ValueError) as error:  # a name may be none of a host
         why = getattr(error, "strerror", None) or str(error)
-        return f"it is not reached from here at {address} ({why}): FOREBAY_CLUSTER_ADDRESS gives it another address"
+        return (
+            f"it is not reached from here at {address} ({why}). If it has just died, another process owns the store within "
+            "7 s; else FOREBAY_CLUSTER_ADDRESS gives it another address"
+        )
     return None
 
 

@@ -106,8 +106,9 @@ impl Owner {
 
     /// Close the doors, commit what is left, give the store free.
     pub fn close(&self) {
-        // A thread may go on when the store was handed over, and end this process yet.
-        let leaves_some = self.member.as_ref().is_some_and(|member| member.hands_over()) && !self.engine.idle();
+        // A thread may go on when the store was handed over or lost, and end this process yet.
+        let gives_way = |member: &Member| member.hands_over() || !member.holds(self.engine.epoch());
+        let leaves_some = self.member.as_ref().is_some_and(|member| gives_way(member)) && !self.engine.idle();
         if let Some(member) = &self.member {
             member.closes();
         }
