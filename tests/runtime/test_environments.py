@@ -279,6 +279,26 @@ async def test_what_is_left_behind_asks_nothing_any_more():
     pool.close()
 
 
+async def test_a_task_that_was_left_behind_takes_nothing_from_threads():
+    """While one lived, whatever a thread asked failed: it has no event loop of which a task could be the current one."""
+    loop, ends = asyncio.get_running_loop(), asyncio.Event()
+    runner = Runner(loop, SystemClock(), ThreadPool(1, loop))
+    runner._engine = runner._waiting = Engine([])
+
+    async def hangs(event, context):
+        await ends.wait()
+
+    runner.serve(0, TaskEnvironment(served(hangs), runner, loop, lambda: 0))
+    runner._begin((0, 0, answer.EVENT, {}, "request-1", FAR, None, None))
+    await passes()
+    runner.leave_behind()
+    assert len(runner._left) == 1
+    assert await asyncio.to_thread(runner.blocking, lambda engine: engine.role) == "owner"
+    assert await asyncio.to_thread(lambda: runner.ask_now(lambda engine: engine.role, may_wait=True)) == "owner"
+    ends.set()
+    await passes()
+
+
 async def test_all_that_ends_in_one_pass_of_the_loop_goes_out_together():
     loop = asyncio.get_running_loop()
     runner = Runner(loop, SystemClock(), ThreadPool(1, loop))

@@ -71,6 +71,7 @@ log = logging.getLogger("forebay.app")
 
 POLL_SECONDS: Final = 0.005
 INTERRUPT_SECONDS: Final = 1.0
+UNENDED: Final = "stopped while these had not ended; after the next start what is not a call's runs again: %s"
 
 
 class AppRun:
@@ -490,6 +491,9 @@ class AppRun:
             await self._until(self._declared.are_answered)
             if not drained:
                 await self._interrupt()
+        elif list(self.runner.attempts()):  # the store was lost: they were interrupted then, and may be tidying up
+            self.hurry(grace)
+            await self._attempts_end()
         if self._state_spans is not None:
             await self._state_spans.finish()
         await self._stop_exporting()
@@ -516,19 +520,17 @@ class AppRun:
         self._stop_by = self._loop.time() + INTERRUPT_SECONDS
         self.runner.tell_late()
         self.runner.interrupt()
+        await self._attempts_end()
+
+    async def _attempts_end(self) -> None:
         if not await self._until(lambda: not list(self.runner.attempts())):
-            left = ", ".join(map(str, self.runner.attempts()))
-            log.warning(
-                "stopped while these had not ended; after the next start what is not a call's runs again: %s", left
-            )
+            log.warning(UNENDED, ", ".join(map(str, self.runner.attempts())))
         self.runner.flush()
 
     async def _until(self, done: Callable[[], bool]) -> bool:
-        while not done():
-            if self._loop.time() >= self._stop_by:
-                return False
+        while not (is_done := done()) and self._loop.time() < self._stop_by:  # noqa: ASYNC110  anything may be asked for
             await asyncio.sleep(POLL_SECONDS)
-        return True
+        return is_done
 
     def close(self) -> None:
         """Let go of everything, at once."""

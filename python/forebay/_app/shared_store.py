@@ -140,6 +140,8 @@ class SharedStore:
             log.warning(TAKEN, self._settings.name, self._settings.place)
             runner.interrupt()
             await self._until_ended(WARNS_SECONDS)
+            if member is not None and list(runner.attempts()):
+                member.decline()
         runner.flush()
         runner.detach(OwnerLost(LOST) if has_owned else None)
         if engine is not None:

@@ -262,10 +262,9 @@ class Runner:
         self._environments.clear()
 
     def _refuse_left_behind(self) -> None:
-        """Refuse what a handler asks that was left behind: what it does is done again by another attempt."""
+        """Refuse what the handler of a thread asks that was left behind: what it does is done again by another attempt."""
         environment = getattr(self.pool.current, "environment", None)
-        is_left = environment is not None and environment.is_left
-        if is_left or (self._left and asyncio.current_task() in self._left):
+        if environment is not None and environment.is_left:
             raise OwnerLost(LEFT)
 
     def flush(self) -> None:
@@ -328,7 +327,8 @@ class Runner:
 
     def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
         """Begin something that gives a ticket; the future gets its answer."""
-        self._refuse_left_behind()
+        if self._left and asyncio.current_task() in self._left:
+            raise OwnerLost(LEFT)
         waiter = self.loop.create_future() if self.manual is None else Parked(loop=self.loop)
         if self._engine is not None and not self.lost.is_set():
             self._ask(begin, waiter)
