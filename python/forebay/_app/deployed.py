@@ -179,22 +179,21 @@ def _variables(function: DeployedFunction, app: AppSettings, log_stream: str) ->
         if added:
             paths[name] = ":".join([*added, *filter(None, [os.environ.get(name)])])
     variables = {
-        **lambda_variables.shared(app),
+        **lambda_variables.of_process(
+            app,
+            name=function.name,
+            version=function.version,
+            memory=function.memory,
+            log_stream=log_stream,
+            handler=function.handler or "bootstrap",
+            own_runtime=function.handler is None,
+        ),
         **paths,
         "LAMBDA_TASK_ROOT": function.directory,
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "_HANDLER": function.handler or "bootstrap",
-        "TZ": os.environ.get("TZ", ":UTC"),
         **function.variables,
     }
     if function.attachments:
         variables[names.ATTACHMENTS] = json.dumps(function.attachments)
-    if function.handler is None:
-        variables.pop("AWS_EXECUTION_ENV", None)  # it names the runtime, and a program brings its own
     return variables
 
 

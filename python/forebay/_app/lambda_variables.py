@@ -28,6 +28,36 @@ def shared(app: AppSettings) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name not in os.environ}
 
 
+def of_process(
+    app: AppSettings, *, name: str, version: str, memory: int, log_stream: str, handler: str, own_runtime: bool
+) -> dict[str, str]:
+    """Give those of a process of a function, but for those of the user's own AWS account that are set.
+
+    Args:
+        app: the settings of the function's app.
+        name: the function's.
+        version: the function's, or ``$LATEST``.
+        memory: in MiB.
+        log_stream: where the process logs.
+        handler: as ``_HANDLER`` names it.
+        own_runtime: whether the process is a program of the user's, which brings its runtime.
+
+    """
+    variables = {
+        **shared(app),
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+        "AWS_LAMBDA_FUNCTION_VERSION": version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        "_HANDLER": handler,
+        "TZ": os.environ.get("TZ", ":UTC"),
+    }
+    if own_runtime:
+        variables.pop("AWS_EXECUTION_ENV", None)  # it names forebay's runtime
+    return variables
+
+
 class SharedVariables:
     """Variables in this process's environment while handlers run in it."""
 

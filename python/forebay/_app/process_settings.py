@@ -101,24 +101,19 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str, fe
 
 
 def _variables(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, str]:
-    """Give the variables that Lambda sets, but for those of the user's own AWS account that are set."""
-    settings = function.settings
-    variables = {
-        **lambda_variables.shared(app),
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_memory(function)),
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "_HANDLER": settings.command[-1] if settings.command is not None else _dotted(function),
-        "TZ": os.environ.get("TZ", ":UTC"),
-    }
-    if app.is_on_server and settings.command is None:
-        variables[URL_VARIABLE] = (
-            app.store
-        )  # it may hold a password, which everybody on the machine could read among the arguments
-    if settings.command is not None:
-        variables.pop("AWS_EXECUTION_ENV", None)  # it names the runtime, and a program brings its own
+    command = function.settings.command
+    variables = lambda_variables.of_process(
+        app,
+        name=function.name,
+        version=function.version,
+        memory=_memory(function),
+        log_stream=log_stream,
+        handler=command[-1] if command is not None else _dotted(function),
+        own_runtime=command is not None,
+    )
+    if app.is_on_server and command is None:
+        # It may hold a password, which everybody on the machine could read among the arguments.
+        variables[URL_VARIABLE] = app.store
     return variables
 
 

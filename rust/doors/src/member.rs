@@ -18,7 +18,7 @@ use forebay_engine::store::directory::{fits_socket, private_directory};
 use forebay_engine::store::port::StoreError;
 use forebay_postgres::{Event, Membership, Settings};
 
-use crate::lock::lock;
+use crate::mutex::lock;
 use crate::unreached::{pause_after, Unreached};
 
 /// Where sockets and attempts files are, if not in `/tmp`.

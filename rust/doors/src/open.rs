@@ -12,7 +12,7 @@ use forebay_engine::base::error::{EngineError, Reply, Waiter};
 use forebay_engine::base::lease::Lease;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
 use forebay_engine::runtime::engine::{Engine, Parts};
-use forebay_engine::store::damage;
+use forebay_engine::store::damage_advice;
 use forebay_engine::store::directory::{Directory, Ownership};
 use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::port::{Durability, Store, StoreError};
@@ -27,8 +27,8 @@ use crate::http::late::Late;
 use crate::http::listener::Listener as HttpListener;
 use crate::http::tls::Files;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError};
-use crate::lock::lock;
 use crate::member::{socket_of, Member};
+use crate::mutex::lock;
 use crate::network;
 use crate::socket::client::Client;
 use crate::socket::server::{Entrance, Listener};
@@ -274,7 +274,7 @@ impl Opening {
 
     fn own(&self, ownership: Ownership, durability: Durability) -> Result<End, EngineError> {
         let directory = ownership.directory().clone();
-        let advised = |error| damage::advised(Some(directory.path()), error);
+        let advised = |error| damage_advice::advised(Some(directory.path()), error);
         let mut store = SqliteStore::open(directory.path(), durability).map_err(advised)?;
         let app = store.app(self.0.store_app.as_deref()).map_err(advised)?;
         self.check_app(directory.path(), app.as_deref())?;

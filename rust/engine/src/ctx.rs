@@ -18,7 +18,7 @@ use crate::commit::starts::WantedStart;
 use crate::observe::happenings::Happening;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::document::read_document;
-use crate::store::damage;
+use crate::store::damage_advice;
 use crate::store::directory::Place;
 use crate::store::format::keys::NEXT_MAPPING;
 use crate::store::port::Rows;
@@ -186,7 +186,7 @@ impl Ctx {
         if self.commit.failed.is_some() {
             return;
         }
-        let error = damage::advised(self.directory.as_deref(), error);
+        let error = damage_advice::advised(self.directory.as_deref(), error);
         self.draining = true;
         let waiters = std::mem::take(&mut self.commit.pending.waiters);
         self.commit.pending = Pending::default();

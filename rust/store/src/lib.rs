@@ -7,7 +7,7 @@
 pub mod attempt_journal;
 pub mod bytes;
 pub mod chunk;
-pub mod damage;
+pub mod damage_advice;
 pub mod directory;
 pub mod failpoint;
 pub mod fault;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forebay_engine::base::error::EngineError;
 
-use crate::lock::lock;
+use crate::mutex::lock;
 
 /// How long until a port is tried again.
 const AGAIN: Duration = Duration::from_millis(500);

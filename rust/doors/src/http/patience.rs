@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout, Instant};
 
 use crate::http::listener::{Body, LINGER};
-use crate::lock::lock;
+use crate::mutex::lock;
 
 /// How long a client may take to end a connection that has nothing to do.
 const LEAVE_MAX: Duration = Duration::from_secs(1);

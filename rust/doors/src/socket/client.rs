@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::lock::lock;
+use crate::mutex::lock;
 use crate::network::{reach, Unreached};
 use crate::socket::frame;
 use crate::socket::outgoing::Outgoing;

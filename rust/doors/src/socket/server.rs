@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
-use crate::lock::lock;
+use crate::mutex::lock;
 use crate::socket::connections::{Admitted, Connections};
 use crate::socket::credit::Credit;
 use crate::socket::frame;
