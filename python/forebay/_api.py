@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 
 from forebay._core import check_api
 from forebay._model import checks
-from forebay._model.gateway import TOKEN_SOURCE, FunctionAuthorizerSettings, texts
+from forebay._model.gateway import TOKEN_SOURCE, FunctionAuthorizerSettings
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
 from forebay.errors import ResourceConflict
@@ -113,7 +113,7 @@ class DeclaredApi(ABC, Generic[S]):
             function=self._app.bound_function(function).name,
             payload_format=cast("PayloadFormat", checks.one_of("payload_format", payload_format, ("1.0", "2.0"))),
             simple_responses=checks.flag("simple_responses", simple_responses),
-            identity_sources=texts("identity_sources", sources),
+            identity_sources=checks.texts("identity_sources", sources),
             ttl=checks.integer("ttl", ttl, low=0, high=3_600),
         )
         return self._add_authorizer(settings)

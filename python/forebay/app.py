@@ -22,7 +22,7 @@ from forebay._app.proxies import Proxied, Proxies
 from forebay._app.shared import Shared
 from forebay._model import checks, limits, names
 from forebay._model.asynchronous import AsynchronousSettings
-from forebay._model.gateway import HttpAddress
+from forebay._model.http_address import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
 from forebay._model.store_place import MEMORY, of_path, with_password

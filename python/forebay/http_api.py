@@ -21,7 +21,6 @@ from forebay._model.gateway import (
     foreign_variable,
     pairs,
     read_throttle,
-    texts,
 )
 from forebay._runtime import inspection
 from forebay._runtime.sync_twins import sync_twin
@@ -180,7 +179,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
         return {
             "key": key,
             "authorizer": authorizer,
-            "scopes": texts("scopes", list(scopes) if not isinstance(scopes, str) else scopes),
+            "scopes": checks.texts("scopes", list(scopes) if not isinstance(scopes, str) else scopes),
             "timeout": checks.seconds("timeout", timeout, low=0.05, high=TIMEOUT_SECONDS_MAX),
             "throttle": read_throttle(limit),
         }
@@ -240,7 +239,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
         settings = JwtSettings(
             name=name,
             issuer=issuer,
-            audiences=texts("audiences", list(audiences) if not isinstance(audiences, str) else audiences),
+            audiences=checks.texts("audiences", list(audiences) if not isinstance(audiences, str) else audiences),
             identity_source=identity_source,
         )
         return self._add_authorizer(settings)

@@ -15,7 +15,6 @@ from forebay._model.gateway import (
     WebSocketApiSettings,
     pairs,
     read_throttle,
-    texts,
 )
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import gateway as wire
@@ -285,7 +284,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
 
 def _ids(given: Iterable[str]) -> tuple[str, ...]:
     """Read ids of connections: one by itself would be its letters."""
-    return texts("connection_ids", given if isinstance(given, str) else list(given))
+    return checks.texts("connection_ids", given if isinstance(given, str) else list(given))
 
 
 def _data(data: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ports import free_port
 
 from forebay import App
-from forebay._model.gateway import HttpAddress
+from forebay._model.http_address import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.wire import WireAddress
 from forebay.cli import main

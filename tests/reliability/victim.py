@@ -22,7 +22,7 @@ from pathlib import Path
 import uvloop
 
 from forebay import App, Backoff, Batch, ForebayError, Function, JSONLines, Queue
-from forebay._model.gateway import HttpAddress
+from forebay._model.http_address import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.wire import WireAddress
 from forebay.cli.run import serve

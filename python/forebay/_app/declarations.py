@@ -8,33 +8,23 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from forebay._app import missing_functions
 from forebay._app.declared_apis import DeclaredApis
+from forebay._app.declared_events import DeclaredEvents
 from forebay._app.versions import handler_of_version, settings_of_version
 from forebay._core import check_limits
 from forebay._model import checks, limits, names
 from forebay._model.alias import AliasSettings
 from forebay._model.asynchronous import DESTINATIONS, AsynchronousSettings
-from forebay._model.bus import BusSettings, RuleSettings, ScheduleSettings
 from forebay._model.queue import QueueMappingSettings, QueueSettings
-from forebay._model.registry import RegistrySettings
 from forebay._model.settings import FunctionSettings, StreamSettings
 from forebay._model.topic import Subscription, TopicSettings
-from forebay._model.workflow import ActivitySettings, WorkflowSettings, definition_text
 from forebay._runtime import inspection
-from forebay.activity import Activity
 from forebay.alias import Alias
-from forebay.api_destination import ApiDestination
-from forebay.archive import Archive
-from forebay.bus import Bus
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
-from forebay.integrations.offered import check_sdk, offered
-from forebay.integrations.serve import FUNCTION, Integrations
 from forebay.mapping import Mapping, check_destination
 from forebay.queue import Queue
-from forebay.registry import Registry
 from forebay.stream import Stream
 from forebay.topic import Topic
-from forebay.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,15 +34,19 @@ if TYPE_CHECKING:
 
     from forebay._api import DeclaredApi
     from forebay._app.deployed import Stacks
-    from forebay._model.api_destination import ApiDestinationSettings
     from forebay._model.archive import ArchiveSettings
+    from forebay._model.bus import RuleSettings, ScheduleSettings
     from forebay._model.checks import Seconds
     from forebay._model.gateway import UrlOf
     from forebay._model.mapping import MappingSettings
     from forebay._model.settings import AppSettings
     from forebay._model.workflow import WorkflowType
     from forebay._runtime.caller import Caller
+    from forebay.activity import Activity
+    from forebay.api_destination import ApiDestination
     from forebay.integrations import Integration, Objects
+    from forebay.integrations.serve import Integrations
+    from forebay.workflow import Workflow
 
     Declarable = (
         Function[..., Any]
@@ -76,7 +70,7 @@ log = logging.getLogger("forebay.app")
 _RESULTS: Final = 100
 
 
-class Declarations(DeclaredApis):
+class Declarations(DeclaredApis, DeclaredEvents):
     """Everything that was declared in one app.
 
     Threads declare and forget while the event loop looks: whoever goes through one of these takes a tuple of it first.
@@ -92,16 +86,9 @@ class Declarations(DeclaredApis):
         self.streams: dict[str, Stream] = {}
         self.queues: dict[str, Queue] = {}
         self.topics: dict[str, Topic] = {}
-        self.buses: dict[str, Bus] = {}
-        self.registries: dict[str, Registry] = {}
         self.workflows: dict[str, Workflow] = {}
         self.activities: dict[str, Activity] = {}
-        self.integrations = Integrations(self._map_results)
-        self.rules: dict[tuple[str, str], RuleSettings] = {}
-        self.emit_events = False
-        self.api_destinations: dict[str, ApiDestination] = {}
-        self.archives: dict[str, Archive] = {}
-        self.schedules: dict[str, ScheduleSettings] = {}
+        self.integrations: Integrations | None = None
         self.subscriptions: dict[tuple[str, str, str], Subscription] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self.attached: list[AbstractAsyncContextManager[Any]] = []
@@ -359,35 +346,6 @@ class Declarations(DeclaredApis):
             return known, True
         return known, False
 
-    def bus(
-        self, name: str, discovery: bool | None, enforce: str | bool | None, on_new: Callable[[], None]
-    ) -> tuple[Bus, bool]:
-        """Declare a bus, which calls `on_new` when it is given a rule; tell whether it is new."""
-        settings = BusSettings(name=name, discovery=discovery, enforce=enforce)
-        known = self.buses.get(name)
-        if known is None:
-            arn = names.bus_arn(self.settings.region, self.settings.account, name)
-            known = self.buses[name] = Bus(settings, arn, self._caller, self, on_new)
-            return known, True
-        is_named = discovery is None and enforce is None
-        if not is_named and known.settings != settings:
-            raise ResourceConflict(
-                f"bus {name!r} is already declared, with other settings: give them where it is declared first"
-            )
-        return known, False
-
-    def registry(self, name: str, description: str | None) -> tuple[Registry, bool]:
-        """Declare a registry of schemas; tell whether it is new."""
-        settings = RegistrySettings(name=name, description=description)
-        known = self.registries.get(name)
-        if known is None:
-            arn = names.registry_arn(self.settings.region, self.settings.account, name)
-            known = self.registries[name] = Registry(settings, arn, self._caller)
-            return known, True
-        if description is not None and known.settings != settings:
-            raise ResourceConflict(f"registry {name!r} is already declared, with another description")
-        return known, False
-
     def workflow(
         self,
         name: str,
@@ -397,12 +355,16 @@ class Declarations(DeclaredApis):
         **more: Any,
     ) -> tuple[Workflow, bool]:
         """Declare a workflow; tell whether it is new."""
+        from forebay._model.workflow import WorkflowSettings, definition_text
+        from forebay.integrations.offered import check_sdk
+        from forebay.workflow import Workflow
+
         region, account = self.settings.region, self.settings.account
         text = definition_text(definition, substitutions, names.function_arn(region, account, ""))
         settings = WorkflowSettings(name=name, definition=text, type=type_, **more)
         self.integrate_plugins(text)
         try:
-            check_sdk(text, self.integrations)
+            check_sdk(text, self._integrations())
         except InvalidParameterValue as error:
             raise checks.placed(error, f"workflow {name!r}") from error
         known = self.workflows.get(name)
@@ -415,16 +377,28 @@ class Declarations(DeclaredApis):
             raise ResourceConflict(f"workflow {name!r} is already declared, otherwise: give one of them another name")
         return known, False
 
+    def _integrations(self) -> Integrations:
+        if self.integrations is None:
+            from forebay.integrations.serve import Integrations
+
+            self.integrations = Integrations(self._map_results)
+        return self.integrations
+
     def integrate(self, integration: Integration | Objects) -> None:
         """Take an integration, and declare the function that makes its calls."""
-        self.integrations.add(integration)
+        from forebay.integrations.serve import FUNCTION
+
+        integrations = self._integrations()
+        integrations.add(integration)
         if FUNCTION not in self.functions:
-            handle = self.integrations.handle
+            handle = integrations.handle
             self.function(handle, FUNCTION, 900, "task", AsynchronousSettings())
 
     def integrate_plugins(self, text: str) -> None:
         """Take what packages offer for the services that a definition names, and that nothing calls yet."""
-        for service, make in offered(text, self.integrations.has):
+        from forebay.integrations.offered import offered
+
+        for service, make in offered(text, self._integrations().has):
             try:
                 self.integrate(make())
             except InvalidParameterValue as error:
@@ -436,51 +410,15 @@ class Declarations(DeclaredApis):
 
     def activity(self, name: str) -> tuple[Activity, bool]:
         """Declare an activity; tell whether it is new."""
+        from forebay._model.workflow import ActivitySettings
+        from forebay.activity import Activity
+
         known = self.activities.get(name)
         if known is not None:
             return known, False
         arn = names.activity_arn(self.settings.region, self.settings.account, name)
         known = self.activities[name] = Activity(ActivitySettings(name=name), arn, self._caller)
         return known, True
-
-    def rule(self, rule: RuleSettings) -> None:
-        """Declare a rule of a bus."""
-        known = self.rules.setdefault((rule.bus, rule.name), rule)
-        if known != rule:
-            raise ResourceConflict(
-                f"rule {rule.name!r} of bus {rule.bus!r} is already declared, with other settings: give one of them another name"
-            )
-        self._new.append(rule)
-
-    def api_destination(self, settings: ApiDestinationSettings) -> ApiDestination:
-        """Declare an API destination, or give the one that was declared."""
-        arn = names.api_destination_arn(self.settings.region, self.settings.account, settings.name)
-        known = self.api_destinations.setdefault(settings.name, ApiDestination(settings, arn))
-        if known.settings != settings:
-            raise ResourceConflict(
-                f"API destination {settings.name!r} is already declared, with other settings: give one of them another name"
-            )
-        self._new.append(known)
-        return known
-
-    def archive(self, archive: ArchiveSettings) -> Archive:
-        """Declare an archive of a bus, or give the one that was declared."""
-        known = self.archives.setdefault(archive.name, Archive(archive))
-        if known.settings != archive:
-            raise ResourceConflict(
-                f"archive {archive.name!r} is already declared, with another bus or other settings: give one of them another name"
-            )
-        self._new.append(archive)
-        return known
-
-    def schedule(self, schedule: ScheduleSettings) -> None:
-        """Declare a schedule."""
-        known = self.schedules.setdefault(schedule.name, schedule)
-        if known != schedule:
-            raise ResourceConflict(
-                f"schedule {schedule.name!r} is already declared, with other settings: give one of them another name"
-            )
-        self._new.append(schedule)
 
     def subscribe(self, subscription: Subscription) -> None:
         """Declare a subscription."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from forebay._model import checks
-from forebay._model.gateway import HttpApiSettings, OwnPort, WebSocketApiSettings, pairs, read_cors, texts
 from forebay._runtime.sync_twins import sync_twin
 from forebay.errors import InvalidParameterValue, ResourceConflict
 
@@ -84,9 +83,11 @@ class DeclaresApis:
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api.html
 
         """
+        from forebay._model.gateway import HttpApiSettings, read_cors
+
         checks.text("name", name)
         read_cors(cors)
-        given = texts("hosts", list(hosts) if not isinstance(hosts, str) else hosts)
+        given = checks.texts("hosts", list(hosts) if not isinstance(hosts, str) else hosts)
         own, trusted = self._own_port(name, port, truststore, self._declared.apis)
         settings = HttpApiSettings(name=name, cors=cors, hosts=given, port=own, truststore=trusted)
         return self._declared.http_api(settings, self._declare_soon)
@@ -120,6 +121,8 @@ class DeclaresApis:
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html
 
         """
+        from forebay._model.gateway import OwnPort, pairs
+
         if not isinstance(name, str) or not 1 <= len(name) <= REST_API_NAME_MAX:
             checks.refuse("name", name, "a text of 1 to 1,024 characters")
         if stage is not None:
@@ -158,6 +161,8 @@ class DeclaresApis:
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html
 
         """
+        from forebay._model.gateway import WebSocketApiSettings
+
         checks.text("name", name)
         checks.text("selection", selection)
         own, trusted = self._own_port(name, port, truststore, self._declared.websocket_apis)

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
-from forebay._model import checks
-from forebay._model.api_destination import RATE_DEFAULT, TIMEOUT_SECONDS_DEFAULT, ApiDestinationSettings
-from forebay._model.bus import Recipient, ScheduleSettings, json_text, moment_ms
-from forebay.api_destination import ApiDestination
-from forebay.bus import queue_name, recipient
-from forebay.registry import Registry
+from forebay._model import checks, limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,12 +13,14 @@ if TYPE_CHECKING:
     from forebay._app.declarations import Declarations
     from forebay._app.run import AppRun
     from forebay._model.api_destination import Secret
-    from forebay._model.bus import CatchUp
+    from forebay._model.bus import CatchUp, Recipient
     from forebay._model.checks import Seconds
     from forebay._model.connection import ClientCredentials
+    from forebay.api_destination import ApiDestination
     from forebay.bus import Bus, EventTarget
     from forebay.function import Function
     from forebay.queue import Queue
+    from forebay.registry import Registry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +55,8 @@ class DeclaresEvents:
             ResourceConflict: the bus is already declared, with other settings.
 
         """
+        from forebay.registry import Registry
+
         registry = enforce.name if isinstance(enforce, Registry) else enforce
         bus, new = self._declared.bus(name, discovery, registry, self._declare_soon)
         if new and self._running is not None:
@@ -77,8 +76,8 @@ class DeclaresEvents:
         query_string_parameters: Mapping[str, Secret] | None = None,
         body_parameters: Mapping[str, Any] | None = None,
         cloud_events: Literal["structured", "binary"] | None = None,
-        invocation_rate_limit: int | None = RATE_DEFAULT,
-        timeout: Seconds = TIMEOUT_SECONDS_DEFAULT,
+        invocation_rate_limit: int | None = limits.REQUESTS_PER_SECOND_DEFAULT,
+        timeout: Seconds = limits.REQUEST_TIMEOUT_SECONDS_DEFAULT,
     ) -> ApiDestination:
         """Declare an HTTP endpoint to which rules send events, as an API destination with its connection on AWS.
 
@@ -115,6 +114,8 @@ class DeclaresEvents:
         Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-api-destinations.html
 
         """
+        from forebay._model.api_destination import ApiDestinationSettings
+
         settings = ApiDestinationSettings(
             name=name,
             invocation_endpoint=invocation_endpoint,
@@ -257,6 +258,9 @@ class DeclaresEvents:
         Source: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 
         """
+        from forebay._model.bus import Recipient, ScheduleSettings, json_text, moment_ms
+        from forebay.api_destination import ApiDestination
+        from forebay.bus import queue_name, recipient
 
         def declare(to: Recipient) -> None:
             self._declared.schedule(

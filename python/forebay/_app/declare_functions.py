@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from forebay._model import checks, limits
 from forebay._model.asynchronous import AsynchronousSettings
-from forebay._model.gateway import FunctionUrl
 from forebay._model.settings import DEFAULT_ENVIRONMENTS, FunctionSettings, command_line
 from forebay.errors import InvalidParameterValue
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from forebay._app.declarations import Declarations
     from forebay._model.checks import Seconds
     from forebay._model.environments import Environments
+    from forebay._model.gateway import FunctionUrl
     from forebay.alias import Alias
     from forebay.function import Function
     from forebay.mapping import Target
@@ -85,8 +85,7 @@ class DeclaresFunctions(ABC):
             ResourceConflict: another handler has the name, or it was declared with other settings.
 
         """
-        if not isinstance(url, bool | FunctionUrl):
-            checks.refuse("url", url, "allowed are True, False and a forebay.FunctionUrl")
+        found = _url(url)
         if callable(name):
             raise InvalidParameterValue("@app.function needs its parentheses: @app.function()")
         asynchronous = AsynchronousSettings(
@@ -107,8 +106,8 @@ class DeclaresFunctions(ABC):
                 "environments": environments if environments is not None else DEFAULT_ENVIRONMENTS,
             }
             function = self._declared.function(handler, name, timeout, isolation, asynchronous, **more)
-            if url is not False:
-                self._declared.function_url(function.name, FunctionUrl() if url is True else url)
+            if found is not None:
+                self._declared.function_url(function.name, found)
             self._declare_soon()
             return function
 
@@ -189,3 +188,14 @@ class DeclaresFunctions(ABC):
         function = self._declared.command(settings)
         self._declare_soon()
         return function
+
+
+def _url(given: bool | FunctionUrl) -> FunctionUrl | None:
+    """Read the option `url`."""
+    if given is False:
+        return None
+    from forebay._model.gateway import FunctionUrl
+
+    if given is not True and not isinstance(given, FunctionUrl):
+        checks.refuse("url", given, "allowed are True, False and a forebay.FunctionUrl")
+    return FunctionUrl() if given is True else given

@@ -5,24 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from forebay._model.gateway import OwnPort, UrlOf
 from forebay._model.settings import FunctionSettings
 from forebay._runtime.asgi import Behind, Lifespan, handler_of
 from forebay.errors import ResourceConflict
-from forebay.http_api import HttpApi
-from forebay.rest_api import RestApi
-from forebay.websocket_api import WebSocketApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from forebay._api import DeclaredApi
     from forebay._model.checks import Seconds
-    from forebay._model.gateway import FunctionUrl, HttpApiSettings, WebSocketApiSettings
+    from forebay._model.gateway import FunctionUrl, HttpApiSettings, OwnPort, UrlOf, WebSocketApiSettings
     from forebay._model.settings import AppSettings
     from forebay._runtime.asgi import AsgiApp
     from forebay._runtime.caller import Caller
     from forebay.function import Function
+    from forebay.http_api import HttpApi
+    from forebay.rest_api import RestApi
+    from forebay.websocket_api import WebSocketApi
 
 
 P = ParamSpec("P")
@@ -37,6 +36,7 @@ class DeclaredApis(ABC):
     _new: list[Any]
 
     def __init__(self) -> None:
+        super().__init__()
         self.apis: dict[str, HttpApi] = {}
         self.websocket_apis: dict[str, WebSocketApi] = {}
         self.rest_apis: dict[str, RestApi] = {}
@@ -53,6 +53,8 @@ class DeclaredApis(ABC):
 
     def http_api(self, settings: HttpApiSettings, on_new: Callable[[], None]) -> HttpApi:
         """Declare an HTTP API, which calls `on_new` when it changes; or give the one that was declared so."""
+        from forebay.http_api import HttpApi
+
         name = settings.name
         known = self.apis.get(name)
         if known is None:
@@ -82,6 +84,10 @@ class DeclaredApis(ABC):
 
     def own_ports(self) -> list[OwnPort]:
         """Give the ports at which one API is alone."""
+        if not (self.apis or self.websocket_apis or self.rest_apis):
+            return []
+        from forebay._model.gateway import OwnPort
+
         declared: list[DeclaredApi[Any]] = [*self.apis.values(), *self.websocket_apis.values()]
         found = [
             OwnPort(name=api.name, id=api.id, port=api.settings.port, truststore=api.settings.truststore)
@@ -103,6 +109,8 @@ class DeclaredApis(ABC):
         own_port: OwnPort | None,
     ) -> RestApi:
         """Give the REST API of a name."""
+        from forebay.rest_api import RestApi
+
         others = self.user_pools()
         for pool, issuer in user_pools.items():
             if others.get(pool, issuer) != issuer:
@@ -121,6 +129,8 @@ class DeclaredApis(ABC):
 
     def websocket_api(self, settings: WebSocketApiSettings, on_new: Callable[[], None]) -> WebSocketApi:
         """Declare a WebSocket API, which calls `on_new` when it changes; or give the one that was declared so."""
+        from forebay.websocket_api import WebSocketApi
+
         name = settings.name
         known = self.websocket_apis.get(name)
         if known is None:
@@ -145,6 +155,8 @@ class DeclaredApis(ABC):
 
     def function_url(self, function: str, url: FunctionUrl) -> None:
         """Give a function a URL."""
+        from forebay._model.gateway import UrlOf
+
         if self.urls.setdefault(function, UrlOf(function, url)).url != url:
             raise ResourceConflict(f"function {function!r} already has a URL, with other settings")
         self._new.append(self.urls[function])

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay._model.api_destination import TIMEOUT_SECONDS_DEFAULT, ApiDestinationSettings
+from forebay._model import limits
+from forebay._model.api_destination import ApiDestinationSettings
 from forebay._model.connection import ClientCredentials
 from forebay._wire.tokens import NoToken, Tokens
 from forebay.destinations import http
@@ -84,7 +85,7 @@ class MadeDestinations:
         error = None
         try:
             tokens = Tokens(credentials(told["parameters"]["OAuthParameters"]))
-            await asyncio.to_thread(tokens.token, TIMEOUT_SECONDS_DEFAULT)
+            await asyncio.to_thread(tokens.token, limits.REQUEST_TIMEOUT_SECONDS_DEFAULT)
         except NoToken as refused:
             error = str(refused)
         answer = {"name": told["of"], "revision": told["revision"], "error": error}

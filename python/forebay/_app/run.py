@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from forebay._app.declarations import Declarable, Declarations
     from forebay._app.deployed import DeployedFunction
-    from forebay._model.gateway import HttpAddress
+    from forebay._model.http_address import HttpAddress
     from forebay._model.metrics import MetricsAddress
     from forebay._model.settings import AppSettings, StreamSettings
     from forebay._model.wire import WireAddress

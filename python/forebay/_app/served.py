@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from forebay._app.declarations import Declarations
-    from forebay._model.gateway import HttpAddress
+    from forebay._model.http_address import HttpAddress
     from forebay._model.settings import AppSettings
     from forebay._runtime.caller import Caller
 

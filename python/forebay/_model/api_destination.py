@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from forebay._model import checks, names
+from forebay._model import checks, limits, names
 from forebay._model.connection import ClientCredentials
 from forebay.errors import InvalidParameterValue
 
@@ -22,8 +22,6 @@ METHODS: Final = ("POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 
 ENDPOINT_CHARACTERS_MAX: Final = 2048
 RATE_MAX: Final = 1_000_000
-RATE_DEFAULT: Final = 300
-TIMEOUT_SECONDS_DEFAULT: Final = 5.0
 TIMEOUT_SECONDS_MAX: Final = 30.0
 PARAMETERS_MAX: Final = 100
 WILDCARD: Final = "*"
@@ -54,8 +52,8 @@ class ApiDestinationSettings:
     query_string_parameters: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     body_parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
     cloud_events: Literal["structured", "binary"] | None = None
-    invocation_rate_limit: int | None = RATE_DEFAULT
-    timeout: float = TIMEOUT_SECONDS_DEFAULT
+    invocation_rate_limit: int | None = limits.REQUESTS_PER_SECOND_DEFAULT
+    timeout: float = limits.REQUEST_TIMEOUT_SECONDS_DEFAULT
 
     def __post_init__(self) -> None:
         names.rule_name(self.name)

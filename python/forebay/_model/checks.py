@@ -130,3 +130,10 @@ def timestamp(option: str, value: float | datetime) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         refuse(option, value, "allowed are seconds since 1970, or a datetime with a time zone")
     return float(value)
+
+
+def texts(option: str, given: object) -> tuple[str, ...]:
+    """Check several texts. One text by itself is none of several: its letters would be."""
+    if isinstance(given, str) or not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+        refuse(option, given, "a list of texts")
+    return tuple(given)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from forebay._model import checks
 from forebay._model.gateway import (
     Cors,
     FunctionAuthorizerSettings,
     IamSettings,
     JwtSettings,
     RouteSettings,
-    texts,
 )
 from forebay._wire.mapping import milliseconds
 
@@ -113,7 +113,7 @@ def _read_route(route: dict[str, Any]) -> RouteSettings:
         **route["target"],
         payload_format=route["payload_format"],
         authorizer=route["authorizer"],
-        scopes=texts("scopes", route["scopes"]),
+        scopes=checks.texts("scopes", route["scopes"]),
         timeout=route["timeout_ms"] / 1_000,
     )
 
@@ -124,7 +124,7 @@ def _read_authorizer(authorizer: dict[str, Any]) -> AuthorizerSettings:
     if kind == "iam":
         return IamSettings(name=name)
     if kind == "jwt":
-        audiences = texts(f"audience of {name}", by["audiences"])
+        audiences = checks.texts(f"audience of {name}", by["audiences"])
         [source] = sources if len(sources) == 1 else [", ".join(sources)]
         return JwtSettings(name=name, issuer=str(by["issuer"]), audiences=audiences, identity_source=source)
     return FunctionAuthorizerSettings(name=name, identity_sources=sources, **by)

@@ -17,7 +17,7 @@ from forebay.cli.stack_connection import ACCOUNT, APP, AWS, HTTP, REGION
 from forebay.logs import FunctionLogs
 
 if TYPE_CHECKING:
-    from forebay._model.gateway import HttpAddress
+    from forebay._model.http_address import HttpAddress
     from forebay._model.wire import WireAddress
 
 log = logging.getLogger("forebay")

@@ -17,7 +17,7 @@ import uvloop
 
 from forebay import logs
 from forebay._core import end_with_parent
-from forebay._model.gateway import HttpAddress
+from forebay._model.http_address import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.wire import WireAddress
 from forebay._wire import event
