@@ -1,6 +1,6 @@
 //! How many records at the front of a lane make a batch.
 
-use super::lanes::{Lane, PendingRecord};
+use super::lane::{Lane, PendingRecord};
 use super::protocol::Settings;
 
 /// Number of records of the next batch: as many as `batch_size` and `batch_bytes_max` allow, at least the first one, and

@@ -5,11 +5,11 @@
 use super::batch;
 use super::checkpoint::Tried;
 use super::fate::{self, Fate, Verdict};
-use super::lanes::{Batch, Lane, PendingRecord, Phase};
+use super::lane::{Batch, Lane, PendingRecord, Phase};
 use super::machine::{ShardMachine, NS_PER_MS};
 use super::protocol::{Command, Condition, Event, Outcome};
 use super::suspects::Finding;
-use super::window;
+use super::tumbling_window;
 use crate::stream::lane_reset;
 use crate::Now;
 
@@ -142,7 +142,8 @@ impl ShardMachine {
             return false;
         };
         let length_ms = self.window_length_ms();
-        let opened = (length_ms > 0 && self.window.is_none()).then(|| window::opened(front.arrival_ms, length_ms));
+        let opened =
+            (length_ms > 0 && self.window.is_none()).then(|| tumbling_window::opened(front.arrival_ms, length_ms));
         let window_end_ms = self.window.as_ref().or(opened.as_ref()).map(|window| window.end_ms);
         let belongs = |record: &PendingRecord| window_end_ms.is_none_or(|end_ms| record.arrival_ms < end_ms);
 

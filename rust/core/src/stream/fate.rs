@@ -3,7 +3,7 @@
 //! The order of the questions: did it reach the function at all; what did the answer say; can the batch be split; is a
 //! retry left. Record age is asked before every attempt, in `dispatch`, because it also ends batches that never ran.
 
-use super::lanes::{Batch, Lane};
+use super::lane::{Batch, Lane};
 use super::protocol::{Outcome, Report, Settings};
 
 /// How an attempt ended.

@@ -7,7 +7,7 @@
 //! Bound, per shard: at most two look-aheads of records are kept, one look-ahead being the larger of two batches per
 //! lane and [`LOOK_AHEAD_MIN`].
 
-use super::lanes::{Lane, PendingRecord};
+use super::lane::{Lane, PendingRecord};
 use super::protocol::{Fetch, Record, Settings};
 
 /// Least look-ahead, records: small batches are read many at a time.

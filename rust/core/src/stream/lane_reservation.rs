@@ -1,6 +1,6 @@
 //! Lanes lent out: what is run again from outside of the machine has the lanes of its keys for itself, as their own batches have.
 
-use super::lanes::{Lane, Phase};
+use super::lane::{Lane, Phase};
 use super::machine::ShardMachine;
 use crate::Now;
 

@@ -1,6 +1,6 @@
 //! Where a machine begins anew or ends: at a barrier between two numbers of lanes, after a seek, at the end of the shard.
 
-use super::lanes::Lane;
+use super::lane::Lane;
 use super::machine::ShardMachine;
 use super::suspects::Suspects;
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::checkpoint::{Checkpoint, WindowState};
 use super::intake::Intake;
-use super::lanes::{Lane, Phase};
+use super::lane::{Lane, Phase};
 use super::protocol::{BatchId, Command, Condition, Event, Fetch, Outcome, Record, Settings, Suspect};
 use super::suspects::{self, Suspects};
 use crate::stream::lane_reset;

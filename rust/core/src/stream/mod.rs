@@ -12,14 +12,14 @@ pub mod checkpoint;
 mod dispatch;
 mod fate;
 mod intake;
+mod lane;
 mod lane_reservation;
 mod lane_reset;
-mod lanes;
 mod machine;
 pub mod protocol;
 pub mod report;
 pub mod status;
 mod suspects;
-mod window;
+mod tumbling_window;
 
 pub use machine::ShardMachine;

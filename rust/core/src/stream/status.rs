@@ -1,6 +1,6 @@
 //! What a lane is doing, for people.
 
-use super::lanes::Phase;
+use super::lane::Phase;
 use super::ShardMachine;
 
 /// One lane at one moment.

@@ -3,7 +3,7 @@
 //! A crash with many batches in flight accuses all of them and condemns none. A crash while one batch ran alone accuses
 //! that batch: it is halved, and its halves run alone. A crash while a single record ran alone counts against the record.
 
-use super::lanes::{Batch, Lane, PendingRecord};
+use super::lane::{Batch, Lane, PendingRecord};
 use super::protocol::Suspect;
 
 /// Crashes while alone after which a record is given up.

@@ -9,7 +9,7 @@ use forebay_core::gateway::request::Authorized;
 use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::model::Authorizer;
 use forebay_core::gateway::rest::pipeline::Exchange;
-use forebay_core::gateway::rest::{log::Log, mapping, uri};
+use forebay_core::gateway::rest::{log::Log, parameter_mapping, uri};
 use forebay_engine::base::error::Reply;
 use serde_json::json;
 
@@ -220,7 +220,7 @@ fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String
         if source.is_empty() {
             continue;
         }
-        match mapping::find_all(source, &exchange.sources()).as_slice() {
+        match parameter_mapping::find_all(source, &exchange.sources()).as_slice() {
             [value] if !value.is_empty() => found.push(value.clone()),
             [] | [_] => return Err(no_identity(source)),
             _ => return Err(identity_twice(source)),

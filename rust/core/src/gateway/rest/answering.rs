@@ -8,8 +8,8 @@ use super::compiled::{Compiled, Response};
 use super::event::{self, media_type};
 use super::failure::{Failure, ResponseType};
 use super::log::Log;
-use super::mapping::{self, plain, push_header, push_mapped, Sources};
 use super::model::{ContentHandling, Integration, IntegrationType};
+use super::parameter_mapping::{self, plain, push_header, push_mapped, Sources};
 use super::pipeline::{sign, Exchange, Outcome, JSON};
 use super::vtl::{Globals, Input, RenderError, Template};
 use crate::gateway::answer::Answer;
@@ -135,7 +135,7 @@ impl<'a> Exchange<'a> {
         for (target, source) in &definition.response_parameters {
             let name = target.strip_prefix("method.response.").and_then(|rest| rest.split_once('.'));
             let Some(("header" | "multivalueheader", name)) = name else { continue };
-            for value in mapping::find(source, &sources).unwrap_or_default() {
+            for value in parameter_mapping::find(source, &sources).unwrap_or_default() {
                 push_mapped(&mut headers, name, value);
             }
         }

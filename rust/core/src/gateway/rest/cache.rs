@@ -10,8 +10,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::failure::{Failure, ResponseType};
-use super::mapping::{self, Sources};
 use super::model::{CacheControlStrategy, Integration, MethodSetting};
+use super::parameter_mapping::{self, Sources};
 use crate::gateway::answer::Answer;
 use crate::gateway::request::{Authorized, Request};
 
@@ -148,7 +148,7 @@ fn asker(by: &Authorized) -> (Cow<'_, str>, String) {
 fn find_parameter(integration: &Integration, name: &str, sources: &Sources<'_>) -> Vec<String> {
     let source = integration.request_parameters.get(name).map_or(name, |source| source);
     // All values: whatever answers takes the one that it likes, and the answer is for whoever sends the same.
-    mapping::find_all(source, sources)
+    parameter_mapping::find_all(source, sources)
 }
 
 /// What `Cache-Control: max-age=0` means, for a client that may ask for it or not.

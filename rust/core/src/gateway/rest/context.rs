@@ -195,7 +195,9 @@ fn authorizer(authorized: &Authorized) -> Option<Value> {
             let mut fields = Map::new();
             if let Ok(Value::Object(given)) = serde_json::from_str(context) {
                 fields.extend(
-                    given.into_iter().filter_map(|(name, value)| Some((name, super::mapping::plain(&value)?.into()))),
+                    given
+                        .into_iter()
+                        .filter_map(|(name, value)| Some((name, super::parameter_mapping::plain(&value)?.into()))),
                 );
             }
             fields.insert("principalId".into(), principal.as_deref().into());

@@ -138,7 +138,7 @@ fn headers(fields: &Map<String, Value>) -> Result<Vec<(String, String)>, String>
         let text = match value {
             Value::Null => return Ok(()),
             Value::Array(_) | Value::Object(_) => return Err(format!("the header {name:?} is not text")),
-            other => super::mapping::plain(other).unwrap_or_default(),
+            other => super::parameter_mapping::plain(other).unwrap_or_default(),
         };
         // The same header keeps the spelling of its first one.
         let known = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(known, _)| known.clone());

@@ -4,8 +4,8 @@
 
 use serde_json::{json, Map, Value};
 
-use super::mapping::{self, Sources};
 use super::model::{GatewayResponse, RestApi};
+use super::parameter_mapping::{self, Sources};
 use crate::gateway::answer::Answer;
 
 /// Why the gateway answers itself.
@@ -147,7 +147,7 @@ impl Failure {
         let template = chosen.and_then(|response| template(response, accept));
         if let Some((kind, text)) = template {
             kind.clone_into(&mut media_type);
-            answer.body = mapping::substituted(text, &sources).into_bytes();
+            answer.body = parameter_mapping::substituted(text, &sources).into_bytes();
         } else {
             let member = if self.response_type == Type::AccessDenied { "Message" } else { "message" };
             answer.body = json!({ member: self.message }).to_string().into_bytes();
@@ -155,15 +155,15 @@ impl Failure {
         answer.headers.push(("x-amzn-ErrorType".into(), self.response_type.known().3.into()));
         for (target, source) in chosen.iter().flat_map(|response| &response.response_parameters) {
             let Some(name) = target.strip_prefix("gatewayresponse.header.") else { continue };
-            for value in mapping::find(source, &sources).unwrap_or_default() {
+            for value in parameter_mapping::find(source, &sources).unwrap_or_default() {
                 if name.eq_ignore_ascii_case("content-type") {
                     media_type = value;
                 } else {
-                    mapping::push_mapped(&mut answer.headers, name, value);
+                    parameter_mapping::push_mapped(&mut answer.headers, name, value);
                 }
             }
         }
-        mapping::push_header(&mut answer.headers, "Content-Type", media_type);
+        parameter_mapping::push_header(&mut answer.headers, "Content-Type", media_type);
         answer
     }
 

@@ -15,9 +15,9 @@ use super::context::{context, params, Arrival};
 use super::event::{self, is_binary, media_type};
 use super::failure::{Failure, ResponseType};
 use super::log::Log;
-use super::mapping::{self, plain, push_header, set_header, Sources};
 use super::mock;
 use super::model::{ContentHandling, Integration, IntegrationType, Passthrough};
+use super::parameter_mapping::{self, plain, push_header, set_header, Sources};
 use super::uri::{self, Operation, Service, Target};
 use super::vtl::{Globals, Input, Params, RenderError};
 use crate::gateway::answer::Answer;
@@ -366,7 +366,7 @@ impl<'a> Exchange<'a> {
                 continue;
             };
             if kind == part || kind.strip_prefix("multivalue") == Some(part) {
-                if let Some(mut values) = mapping::find(source, &sources) {
+                if let Some(mut values) = parameter_mapping::find(source, &sources) {
                     if part == "path" {
                         for value in &mut values {
                             into_path(value, source);

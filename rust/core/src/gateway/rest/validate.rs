@@ -8,8 +8,8 @@ use jsonschema::{Draft, PatternOptions, Registry, Validator};
 use serde_json::{json, Value};
 
 use super::failure::{Failure, ResponseType};
-use super::mapping::{self, Sources};
 use super::model::{Method, RestApi};
+use super::parameter_mapping::{self, Sources};
 
 /// Where a model stands for `$ref`.
 const MODELS: &str = "https://apigateway.amazonaws.com/restapis/";
@@ -47,8 +47,9 @@ impl Validation {
 
     /// Hold a request against it: the parameters first, by headers, path and query.
     pub fn check(&self, media_type: &str, sources: &Sources<'_>) -> Result<(), Failure> {
-        let is_missing =
-            |name: &&String| mapping::find(name, sources).is_none_or(|values| values.iter().all(String::is_empty));
+        let is_missing = |name: &&String| {
+            parameter_mapping::find(name, sources).is_none_or(|values| values.iter().all(String::is_empty))
+        };
         let missing: Vec<&str> = self.parameters.iter().filter(is_missing).map(|name| short(name)).collect();
         if !missing.is_empty() {
             let message = format!("Missing required request parameters: [{}]", missing.join(", "));
