@@ -301,7 +301,8 @@ struct Clocks(VecDeque<(u64, i64)>);
 impl Clocks {
     /// Events from `number` on are accepted by this clock. One that was accepted before others may become durable after them.
     fn follow(&mut self, number: u64, now: &Now) {
-        let ahead_ms = now.wall_ms as i64 - (now.mono_ns / NS_PER_MS) as i64;
+        // Rounded down: with a millisecond too many, what waits in the store alone would run before its delay is over.
+        let ahead_ms = now.wall_ms as i64 - now.mono_ns.div_ceil(NS_PER_MS) as i64;
         let at = self.0.partition_point(|(from, _)| *from <= number);
         let before = at.checked_sub(1).and_then(|before| self.0.get(before));
         if before.is_some_and(|(_, known_ms)| known_ms.abs_diff(ahead_ms) < SET_MS) {

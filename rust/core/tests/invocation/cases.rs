@@ -179,6 +179,35 @@ fn what_only_the_store_holds_waits_for_its_delay_however_the_clock_is_set() {
     }
 }
 
+/// How far the wall clock was ahead of the monotonic one was kept in whole milliseconds, and could be one too many. Behind as many delayed
+/// events as memory holds stood another, which ran 1.2 ms before its delay was over.
+#[test]
+fn what_only_the_store_holds_waits_for_its_delay_to_the_millisecond() {
+    // The wall clock shows a tenth of a millisecond more than its number, the monotonic one nine tenths.
+    let now = Now { mono_ns: 5_000_900_000, wall_ms: START_MS, entropy: 0 };
+    let mut queue = EventQueue::new(Settings { waiting_max: 1, ..defaults() });
+    queue.due(&now);
+    assert_eq!(queue.poll(), Some(Command::Find { after: None }));
+    queue.found(&[], true, &now);
+    let accepted = Now { mono_ns: 6_000_200_000, wall_ms: START_MS + 999, entropy: 0 };
+    let [_, (key, life)] = [5_000, 10_000].map(|delay_ms| {
+        let key = queue.key(delay_ms / 5_000, delay_ms, &accepted);
+        let life = Life { accepted_ms: accepted.wall_ms, delay_ms, ..Life::default() };
+        queue.accepted(key, life, &accepted);
+        (key, life)
+    });
+    let early = Now { mono_ns: 15_999_000_000, wall_ms: START_MS + 10_998, entropy: 0 };
+    assert!(queue.start(&early));
+    let Some(Command::Run { key: first, .. }) = queue.poll() else { panic!("the first one runs") };
+    queue.completed(first, Outcome::Success, &early);
+    assert!(matches!(queue.poll(), Some(Command::End { .. })));
+    queue.due(&early);
+    assert!(matches!(queue.poll(), Some(Command::Find { .. })));
+    queue.found(&[(key, life)], true, &early);
+    assert!(!queue.start(&early), "it runs 1.2 ms before its delay is over");
+    assert!(queue.start(&Now { mono_ns: 16_000_000_000, wall_ms: START_MS + 10_999, entropy: 0 }));
+}
+
 /// An event that the engine bears may be durable before one that was accepted earlier, by another clock. It then had the other's clock: a
 /// year too old, it was given up.
 #[test]

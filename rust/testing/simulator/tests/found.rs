@@ -223,3 +223,13 @@ fn a_lost_event_takes_its_deduplication_id_along() {
 fn a_delayed_event_that_only_the_store_holds_waits_though_the_clock_is_set() {
     lives_without(254, 4_000, "power broken reshard seek redrive report calm hand purge");
 }
+
+/// The engine: behind more waiting events than memory holds, a delayed one ran a millisecond early.
+#[test]
+fn a_delayed_event_that_only_the_store_holds_waits_to_the_millisecond() {
+    lives_without(
+        175_509,
+        3_000,
+        "broken clock reshard settings skip delete retention redrive noattempt report poison killer calm purge move",
+    );
+}
