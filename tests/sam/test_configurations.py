@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 
-import pytest
 from deploying import asked, deployer
 
-from forebay._sam.errors import TemplateRefused
 from forebay._stacks import configurations
 
 TEMPLATE = """
@@ -90,28 +88,3 @@ def test_a_version_stays_as_it_was_published_and_what_is_on_its_way_is_told_wher
     assert told["f"]["configuration"]["Timeout"] == 7  # it serves until the new one is ready
     assert told["f:1"]["configuration"]["Description"] == "first"
     assert told["h"]["configuration"]["Runtime"] == "python3.12"
-
-
-INVOKED = """
-  Live: {Type: AWS::Lambda::Alias, Properties: {FunctionName: !Ref F, Name: live, FunctionVersion: !GetAtt V.Version}}
-  Plain: {Type: AWS::Lambda::EventInvokeConfig, Properties: {FunctionName: !Ref F, Qualifier: $LATEST, MaximumRetryAttempts: 0}}
-  OfLive: {Type: AWS::Lambda::EventInvokeConfig, Properties: {FunctionName: !Ref F, Qualifier: live, MaximumRetryAttempts: 1}}
-"""
-OF_ONE = """
-  OfOne: {Type: AWS::Lambda::EventInvokeConfig, Properties: {FunctionName: !Ref F, Qualifier: !GetAtt V.Version, MaximumRetryAttempts: 2}}
-"""
-
-
-def test_an_event_invoke_config_is_for_the_version_that_its_qualifier_leads_to(tmp_path):
-    """The last one of a function was for all of its versions, whatever the qualifiers said."""
-    with deployed(tmp_path) as (service, deploy):
-        deploy(TEMPLATE + INVOKED)
-        declared = service.declarations("shop")
-        retries = {
-            name: declared[f"function {name}"].what.asynchronous["maximum_retry_attempts"] for name in ("f", "f:1", "g")
-        }
-        assert retries == {"f": 0, "f:1": 1, "g": 2}
-        with pytest.raises(
-            TemplateRefused, match="OfLive and OfOne: they differ, and are for the same version of function f"
-        ):
-            deploy(TEMPLATE + INVOKED + OF_ONE)

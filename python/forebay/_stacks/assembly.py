@@ -88,10 +88,11 @@ def check_assembly(resources: Mapping[str, Resource]) -> None:
 
 def _functions(resources: Mapping[str, Resource], order: Mapping[str, int]) -> Iterator[tuple[str, Declaration]]:
     layers = {str(one.attributes["Ref"]): str(one.attributes["$code"]) for one in _of(resources, functions.LAYER.type)}
+    configs = list(_of(resources, functions.INVOKE_CONFIG.type))
     for kind in (functions.FUNCTION.type, functions.VERSION.type):
         for one in _of(resources, kind):
             name, _, number = one.physical.partition(":")
-            mine = _invoke_configs(resources, name, number or LATEST)
+            mine = [each for each in configs if function_of(each.properties.get("FunctionName")) == name]
             invoke = mine[-1].properties if mine else WHOLE
             is_version = kind == functions.VERSION.type
             properties = one.attributes["$published"] if is_version else one.properties
@@ -115,33 +116,6 @@ def _functions(resources: Mapping[str, Resource], order: Mapping[str, int]) -> I
             trigger = _last([one.logical, *(each.logical for each in made_of)], order)
             undo = Request("function.delete", {"name": one.physical})
             yield f"function {one.physical}", Declaration(trigger=trigger, what=what, undo=undo, secrets=one.secrets)
-
-
-def _invoke_configs(resources: Mapping[str, Resource], function: str, version: str) -> list[Resource]:
-    """Give what says how a version is invoked asynchronously: by its number, or by an alias that leads to it.
-
-    Raises:
-        InvalidParameterValue: there are several, and they differ.
-
-    """
-    named = {version}
-    for one in _of(resources, functions.ALIAS.type):
-        of, _, alias = one.physical.partition(":")
-        leads = functions.alias(one).fields
-        if of == function and version in {leads["version"], *leads["weights"]}:
-            named.add(alias)
-    found = [
-        one
-        for one in _of(resources, functions.INVOKE_CONFIG.type)
-        if function_of(one.properties.get("FunctionName")) == function
-        and str(one.properties.get("Qualifier", LATEST)) in named
-    ]
-    if any(
-        functions.asynchronous({}, one.properties) != functions.asynchronous({}, found[0].properties) for one in found
-    ):
-        both = " and ".join(one.logical for one in found)
-        raise InvalidParameterValue(f"{both}: they differ, and are for the same version of function {function}")
-    return found
 
 
 def _of_functions(resources: Mapping[str, Resource]) -> Iterator[tuple[str, Declaration]]:
