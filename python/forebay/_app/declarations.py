@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from forebay._app import missing_functions
@@ -89,6 +90,7 @@ class Declarations(DeclaredApis, DeclaredEvents):
         self.workflows: dict[str, Workflow] = {}
         self.activities: dict[str, Activity] = {}
         self.integrations: Integrations | None = None
+        self._making = threading.Lock()
         self.subscriptions: dict[tuple[str, str, str], Subscription] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self.attached: list[AbstractAsyncContextManager[Any]] = []
@@ -378,11 +380,12 @@ class Declarations(DeclaredApis, DeclaredEvents):
         return known, False
 
     def _integrations(self) -> Integrations:
-        if self.integrations is None:
-            from forebay.integrations.serve import Integrations
+        from forebay.integrations.serve import Integrations
 
-            self.integrations = Integrations(self._map_results)
-        return self.integrations
+        with self._making:
+            if self.integrations is None:
+                self.integrations = Integrations(self._map_results)
+            return self.integrations
 
     def integrate(self, integration: Integration | Objects) -> None:
         """Take an integration, and declare the function that makes its calls."""

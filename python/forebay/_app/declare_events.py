@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 from forebay._model import checks, limits
+from forebay.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from forebay.bus import Bus, EventTarget
     from forebay.function import Function
     from forebay.queue import Queue
-    from forebay.registry import Registry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,8 +55,6 @@ class DeclaresEvents:
             ResourceConflict: the bus is already declared, with other settings.
 
         """
-        from forebay.registry import Registry
-
         registry = enforce.name if isinstance(enforce, Registry) else enforce
         bus, new = self._declared.bus(name, discovery, registry, self._declare_soon)
         if new and self._running is not None:
@@ -76,8 +74,8 @@ class DeclaresEvents:
         query_string_parameters: Mapping[str, Secret] | None = None,
         body_parameters: Mapping[str, Any] | None = None,
         cloud_events: Literal["structured", "binary"] | None = None,
-        invocation_rate_limit: int | None = limits.REQUESTS_PER_SECOND_DEFAULT,
-        timeout: Seconds = limits.REQUEST_TIMEOUT_SECONDS_DEFAULT,
+        invocation_rate_limit: int | None = limits.API_DESTINATION_RATE_DEFAULT,
+        timeout: Seconds = limits.API_DESTINATION_TIMEOUT_SECONDS_DEFAULT,
     ) -> ApiDestination:
         """Declare an HTTP endpoint to which rules send events, as an API destination with its connection on AWS.
 

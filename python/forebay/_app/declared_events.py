@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from forebay._model import names
+from forebay._model.registry import RegistrySettings
 from forebay.errors import ResourceConflict
+from forebay.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from forebay.api_destination import ApiDestination
     from forebay.archive import Archive
     from forebay.bus import Bus
-    from forebay.registry import Registry
 
 
 class DeclaredEvents:
@@ -60,9 +61,6 @@ class DeclaredEvents:
 
     def registry(self, name: str, description: str | None) -> tuple[Registry, bool]:
         """Declare a registry of schemas; tell whether it is new."""
-        from forebay._model.registry import RegistrySettings
-        from forebay.registry import Registry
-
         settings = RegistrySettings(name=name, description=description)
         known = self.registries.get(name)
         if known is None:

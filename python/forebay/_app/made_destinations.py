@@ -85,7 +85,7 @@ class MadeDestinations:
         error = None
         try:
             tokens = Tokens(credentials(told["parameters"]["OAuthParameters"]))
-            await asyncio.to_thread(tokens.token, limits.REQUEST_TIMEOUT_SECONDS_DEFAULT)
+            await asyncio.to_thread(tokens.token, limits.API_DESTINATION_TIMEOUT_SECONDS_DEFAULT)
         except NoToken as refused:
             error = str(refused)
         answer = {"name": told["of"], "revision": told["revision"], "error": error}

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._api import DeclaredApi
-from forebay._app import served
+from forebay._app import declarable, served  # noqa: F401  it is imported for what it imports
 from forebay._app.deployed import registration
 from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers

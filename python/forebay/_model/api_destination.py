@@ -52,8 +52,8 @@ class ApiDestinationSettings:
     query_string_parameters: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     body_parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
     cloud_events: Literal["structured", "binary"] | None = None
-    invocation_rate_limit: int | None = limits.REQUESTS_PER_SECOND_DEFAULT
-    timeout: float = limits.REQUEST_TIMEOUT_SECONDS_DEFAULT
+    invocation_rate_limit: int | None = limits.API_DESTINATION_RATE_DEFAULT
+    timeout: float = limits.API_DESTINATION_TIMEOUT_SECONDS_DEFAULT
 
     def __post_init__(self) -> None:
         names.rule_name(self.name)

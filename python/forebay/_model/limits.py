@@ -25,9 +25,9 @@ TIMEOUT_SECONDS_MAX: Final = 1800
 DURABLE_SECONDS_MAX: Final = 31_622_400
 MEMORY_MEBIBYTES_DEFAULT: Final = 128
 
-# Of an API destination: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateApiDestination.html
-REQUESTS_PER_SECOND_DEFAULT: Final = 300
-REQUEST_TIMEOUT_SECONDS_DEFAULT: Final = 5.0
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateApiDestination.html
+API_DESTINATION_RATE_DEFAULT: Final = 300
+API_DESTINATION_TIMEOUT_SECONDS_DEFAULT: Final = 5.0
 
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 INIT_SECONDS: Final = 10.0

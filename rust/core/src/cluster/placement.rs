@@ -18,3 +18,16 @@ fn weight(unit: UnitId, name: &str) -> u64 {
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Processes of two releases agree on the members of units.
+    #[test]
+    fn a_unit_stays_with_its_member_over_releases() {
+        let members = ["a", "b", "c"].map(Member::from);
+        let placed: String = (0..16).filter_map(|unit| placed(unit, &members)).map(String::as_str).collect();
+        assert_eq!(placed, "ccaabacbbbcacaba");
+    }
+}

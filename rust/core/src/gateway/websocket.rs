@@ -212,6 +212,12 @@ mod tests {
 
     use super::*;
 
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html>
+    #[test]
+    fn a_connection_lasts_as_long_as_on_aws() {
+        assert_eq!((IDLE.as_secs(), LIFE.as_secs()), (600, 7_200));
+    }
+
     #[test]
     fn a_message_tells_its_route() {
         let message = r#"{"action":"send","a":{"b":1},"c":null,"d":{}}"#;

@@ -293,22 +293,20 @@ const SET_MS: u64 = 100;
 /// Most settings of the clock that are remembered. A clock that is slowly put right counts as set now and then.
 const CLOCKS_MAX: usize = 512;
 
-/// How far the wall clock was ahead of the monotonic one, ms, for events from a number on. The first holds for those of earlier processes,
-/// too: their age was what the wall clock said when this one began.
+/// What the wall clock showed at moments of the monotonic one (mono ns, wall ms), for events from a number on. The first holds for those of
+/// earlier processes, too: their age was what the wall clock said when this one began.
 #[derive(Debug, Default)]
-struct Clocks(VecDeque<(u64, i64)>);
+struct Clocks(VecDeque<(u64, (u64, u64))>);
 
 impl Clocks {
     /// Events from `number` on are accepted by this clock. One that was accepted before others may become durable after them.
     fn follow(&mut self, number: u64, now: &Now) {
-        // Rounded down: with a millisecond too many, what waits in the store alone would run before its delay is over.
-        let ahead_ms = now.wall_ms as i64 - now.mono_ns.div_ceil(NS_PER_MS) as i64;
         let at = self.0.partition_point(|(from, _)| *from <= number);
         let before = at.checked_sub(1).and_then(|before| self.0.get(before));
-        if before.is_some_and(|(_, known_ms)| known_ms.abs_diff(ahead_ms) < SET_MS) {
+        if before.is_some_and(|(_, shown)| on(*shown, now).abs_diff(now.wall_ms) < SET_MS) {
             return;
         }
-        self.0.insert(at, (number, ahead_ms));
+        self.0.insert(at, (number, (now.mono_ns, now.wall_ms)));
         if self.0.len() > CLOCKS_MAX {
             self.0.pop_front();
         }
@@ -317,9 +315,13 @@ impl Clocks {
     /// What the clock by which an event was accepted would show now.
     fn wall_ms(&self, number: u64, now: &Now) -> u64 {
         let at = self.0.partition_point(|(from, _)| *from <= number);
-        let of_it = self.0.get(at.saturating_sub(1));
-        of_it.map_or(now.wall_ms, |(_, ahead_ms)| (now.mono_ns / NS_PER_MS).saturating_add_signed(*ahead_ms))
+        self.0.get(at.saturating_sub(1)).map_or(now.wall_ms, |(_, shown)| on(*shown, now))
     }
+}
+
+/// What a clock shows at a moment that showed this at another one. It is never ahead: what waits in the store alone would run before its delay is over.
+fn on((mono_ns, wall_ms): (u64, u64), now: &Now) -> u64 {
+    wall_ms.saturating_add_signed((now.mono_ns as i64 - mono_ns as i64).div_euclid(NS_PER_MS as i64))
 }
 
 /// When an event is too old, on the monotonic clock. However the wall clock was set meanwhile, it is never further away than the

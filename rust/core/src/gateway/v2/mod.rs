@@ -429,6 +429,21 @@ mod tests {
     }
 
     #[test]
+    fn an_api_that_calls_have_made_is_told_with_its_routes() {
+        let facts = control::Facts { now_ms: 0, app: "app", home: HOME, seed: [7; 32] };
+        let mut made = MadeApis::new();
+        let mut change = |operation: &str, members: Value| {
+            let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
+            control::call(&mut made, &facts, operation, &members).unwrap()
+        };
+        let (_, id) = change("CreateApi", json!({"Name": "made", "ProtocolType": "HTTP"}));
+        let (route, _) = change("CreateRoute", json!({"ApiId": id, "RouteKey": "GET /made"}));
+        let Value::Object(members) = json!({"ApiId": id}) else { unreachable!() };
+        let told = call((&Apis::default(), &made), HOME, "GetRoutes", &members).unwrap();
+        assert_eq!(told["Items"], json!([route]));
+    }
+
+    #[test]
     fn apis_are_told_with_their_parts() {
         let list = asked("GetApis", json!({})).unwrap();
         let told: Vec<_> = list["Items"]

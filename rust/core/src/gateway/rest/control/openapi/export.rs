@@ -395,3 +395,24 @@ fn shown_integration(integration: &Integration) -> Value {
     }
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of 16 places holds 12 names, and the 13th doubles it: <https://docs.oracle.com/javase/8/docs/api/java/util/HashMap.html>.
+    #[test]
+    fn parameters_stand_as_javas_map_has_them() {
+        let names = [
+            "limit", "status", "page", "sort", "colour", "size", "from", "to", "query", "city", "shop", "year", "month",
+        ];
+        let names = names.map(String::from);
+        let ordered = |count: usize| {
+            let mut parameters: Vec<(&String, &bool)> = names[..count].iter().map(|name| (name, &true)).collect();
+            as_javas_map(&mut parameters);
+            parameters.into_iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(ordered(12), "colour shop size city year query limit from page sort to status");
+        assert_eq!(ordered(13), "shop city year query sort colour size month limit from page to status");
+    }
+}
