@@ -400,7 +400,7 @@ fn shown_integration(integration: &Integration) -> Value {
 mod tests {
     use super::*;
 
-    /// A table of 16 places holds 12 names, and the 13th doubles it: <https://docs.oracle.com/javase/8/docs/api/java/util/HashMap.html>.
+    /// A table of 16 places holds 12 names, and the 13th doubles it, as the documentation of `java.util.HashMap` says.
     #[test]
     fn parameters_stand_as_javas_map_has_them() {
         let names = [
