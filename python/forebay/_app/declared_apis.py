@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from forebay._app.declared_once import check_same
 from forebay._model.settings import FunctionSettings
 from forebay._runtime.asgi import Behind, Lifespan, handler_of
 from forebay.errors import ResourceConflict
@@ -62,10 +63,7 @@ class DeclaredApis(ABC):
             self._refuse_hosts(settings.hosts)
             known = self.apis[name] = HttpApi(settings, self._caller, self, on_new)
             self._new.append(known)
-        elif known.settings != settings:
-            raise ResourceConflict(
-                f"API {name!r} is already declared, with other settings: give one of them another name"
-            )
+        check_same(f"API {name!r}", known.settings, settings)
         return known
 
     @staticmethod
@@ -137,10 +135,7 @@ class DeclaredApis(ABC):
             self._refuse_taken(name, self.apis, self.rest_apis)
             known = self.websocket_apis[name] = WebSocketApi(settings, self._caller, self, on_new)
             self._new.append(known)
-        elif known.settings != settings:
-            raise ResourceConflict(
-                f"API {name!r} is already declared, with other settings: give one of them another name"
-            )
+        check_same(f"API {name!r}", known.settings, settings)
         return known
 
     def api_changed(self, api: DeclaredApi[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from forebay._app.declared_once import check_same
 from forebay._model import names
 from forebay._model.registry import RegistrySettings
 from forebay.errors import ResourceConflict
@@ -74,10 +75,7 @@ class DeclaredEvents:
     def rule(self, rule: RuleSettings) -> None:
         """Declare a rule of a bus."""
         known = self.rules.setdefault((rule.bus, rule.name), rule)
-        if known != rule:
-            raise ResourceConflict(
-                f"rule {rule.name!r} of bus {rule.bus!r} is already declared, with other settings: give one of them another name"
-            )
+        check_same(f"rule {rule.name!r} of bus {rule.bus!r}", known, rule)
         self._new.append(rule)
 
     def api_destination(self, settings: ApiDestinationSettings) -> ApiDestination:
@@ -86,10 +84,7 @@ class DeclaredEvents:
 
         arn = names.api_destination_arn(self.settings.region, self.settings.account, settings.name)
         known = self.api_destinations.setdefault(settings.name, ApiDestination(settings, arn))
-        if known.settings != settings:
-            raise ResourceConflict(
-                f"API destination {settings.name!r} is already declared, with other settings: give one of them another name"
-            )
+        check_same(f"API destination {settings.name!r}", known.settings, settings)
         self._new.append(known)
         return known
 
@@ -98,18 +93,12 @@ class DeclaredEvents:
         from forebay.archive import Archive
 
         known = self.archives.setdefault(archive.name, Archive(archive))
-        if known.settings != archive:
-            raise ResourceConflict(
-                f"archive {archive.name!r} is already declared, with another bus or other settings: give one of them another name"
-            )
+        check_same(f"archive {archive.name!r}", known.settings, archive, other="another bus or other settings")
         self._new.append(archive)
         return known
 
     def schedule(self, schedule: ScheduleSettings) -> None:
         """Declare a schedule."""
         known = self.schedules.setdefault(schedule.name, schedule)
-        if known != schedule:
-            raise ResourceConflict(
-                f"schedule {schedule.name!r} is already declared, with other settings: give one of them another name"
-            )
+        check_same(f"schedule {schedule.name!r}", known, schedule)
         self._new.append(schedule)
