@@ -25,6 +25,7 @@ pub mod session;
 pub mod statistic;
 pub mod stream;
 pub mod template;
+mod timeline;
 pub mod token_bucket;
 pub mod workflow;
 

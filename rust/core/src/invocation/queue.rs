@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::fate::{self, Fate};
 use super::order::Order;
 use super::protocol::{Command, Key, Life, Outcome, Settings};
+use crate::timeline::Timeline;
 use crate::Now;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -293,20 +294,20 @@ const SET_MS: u64 = 100;
 /// Most settings of the clock that are remembered. A clock that is slowly put right counts as set now and then.
 const CLOCKS_MAX: usize = 512;
 
-/// What the wall clock showed at moments of the monotonic one (mono ns, wall ms), for events from a number on. The first holds for those of
-/// earlier processes, too: their age was what the wall clock said when this one began.
+/// The wall clock as it was set when events from a number on were accepted. The first holds for those of earlier processes, too: their age
+/// was what the wall clock said when this one began.
 #[derive(Debug, Default)]
-struct Clocks(VecDeque<(u64, (u64, u64))>);
+struct Clocks(VecDeque<(u64, Timeline)>);
 
 impl Clocks {
     /// Events from `number` on are accepted by this clock. One that was accepted before others may become durable after them.
     fn follow(&mut self, number: u64, now: &Now) {
         let at = self.0.partition_point(|(from, _)| *from <= number);
         let before = at.checked_sub(1).and_then(|before| self.0.get(before));
-        if before.is_some_and(|(_, shown)| on(*shown, now).abs_diff(now.wall_ms) < SET_MS) {
+        if before.is_some_and(|(_, clock)| clock.at(now).abs_diff(now.wall_ms) < SET_MS) {
             return;
         }
-        self.0.insert(at, (number, (now.mono_ns, now.wall_ms)));
+        self.0.insert(at, (number, Timeline::new(now)));
         if self.0.len() > CLOCKS_MAX {
             self.0.pop_front();
         }
@@ -315,13 +316,8 @@ impl Clocks {
     /// What the clock by which an event was accepted would show now.
     fn wall_ms(&self, number: u64, now: &Now) -> u64 {
         let at = self.0.partition_point(|(from, _)| *from <= number);
-        self.0.get(at.saturating_sub(1)).map_or(now.wall_ms, |(_, shown)| on(*shown, now))
+        self.0.get(at.saturating_sub(1)).map_or(now.wall_ms, |(_, clock)| clock.at(now))
     }
-}
-
-/// What a clock shows at a moment that showed this at another one. It is never ahead: what waits in the store alone would run before its delay is over.
-fn on((mono_ns, wall_ms): (u64, u64), now: &Now) -> u64 {
-    wall_ms.saturating_add_signed((now.mono_ns as i64 - mono_ns as i64).div_euclid(NS_PER_MS as i64))
 }
 
 /// When an event is too old, on the monotonic clock. However the wall clock was set meanwhile, it is never further away than the

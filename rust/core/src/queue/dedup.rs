@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::timeline::Timeline;
+use crate::timeline::Timeline;
 use crate::Now;
 
 /// How long an id is remembered after it was accepted.
@@ -142,7 +142,7 @@ impl Deduplication {
             let until = self.order.front().map_or(at, |entry| entry.until);
             return Offer::Full { retry_after_ms: until - at };
         }
-        self.order.push_back(Entry { key, number, until: at + WINDOW_MS });
+        self.order.push_back(Entry { key, number, until: self.timeline.after(WINDOW_MS, now) });
         self.point_at(self.order.len() - 1);
         Offer::New { row: Row { number, accepted_ms: now.wall_ms } }
     }

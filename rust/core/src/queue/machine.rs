@@ -8,8 +8,8 @@ use super::ages::Ages;
 use super::attempts::Attempts;
 use super::fifo::GroupId;
 use super::protocol::{Command, Depth, Kind, Look, Removal, Restored, Row, Sent, Settings};
-use super::timeline::Timeline;
 use super::waiting::{Pulled, Waiting};
+use crate::timeline::Timeline;
 use crate::Now;
 
 /// Longest visibility timeout, and longest time from a receive on: 12 hours.

@@ -108,7 +108,7 @@ impl QueueMachine {
         let at = self.timeline.at(now);
         self.receives += 1;
         let until = match hold {
-            Hold::For { visibility_ms } => Some(at + visibility_ms),
+            Hold::For { visibility_ms } => Some(self.timeline.after(visibility_ms, now)),
             Hold::WhileRunning => None,
         };
         let known = self.known.entry(pulled.number).or_insert(Known::untouched(at));
@@ -139,7 +139,7 @@ impl QueueMachine {
             (!held.changed).then_some(())
         };
         handles.iter().map(untouched).collect::<Option<Vec<()>>>()?;
-        let until = self.timeline.at(now) + visibility_ms;
+        let until = self.timeline.after(visibility_ms, now);
         let mut deliveries = Vec::with_capacity(handles.len());
         for Handle { number, .. } in handles {
             self.hold_until(number, until, now);

@@ -88,9 +88,9 @@ impl QueueMachine {
             let waits = self.known.get(&handle.number).is_some_and(|known| known.receipt == handle.receipt);
             return Err(if waits { Refusal::NotInFlight } else { Refusal::StaleReceipt });
         };
-        let until = at + visibility_ms;
+        let until = self.timeline.after(visibility_ms, now);
         let is_running = held.until.is_none();
-        if !is_running && until - held.received_at > VISIBILITY_MS_MAX {
+        if !is_running && at + visibility_ms - held.received_at > VISIBILITY_MS_MAX {
             return Err(Refusal::TooLong);
         }
         held.changed = true;
@@ -180,7 +180,7 @@ impl QueueMachine {
     fn retry_at(&self, handle: Handle, retry: u32, backoff: &Backoff, now: &Now) -> u64 {
         // Messages that fail at the same moment must not come back at the same moment.
         let delay_ns = backoff.delay_ns(retry, now.entropy.wrapping_add(handle.number));
-        self.timeline.at(now) + delay_ns.div_ceil(NS_PER_MS).min(VISIBILITY_MS_MAX)
+        self.timeline.after(delay_ns.div_ceil(NS_PER_MS).min(VISIBILITY_MS_MAX), now)
     }
 
     /// A handler has done a message.

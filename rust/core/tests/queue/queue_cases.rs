@@ -10,8 +10,10 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use forebay_core::queue::protocol::{Depth, Handle, Hold, Kind, Look, Outcome, Receive, Refusal, Settings};
+use forebay_core::queue::protocol::{Depth, Handle, Hold, Kind, Look, Outcome, Receive, Refusal, Sent, Settings};
+use forebay_core::queue::{QueueMachine, VISIBILITY_MS_MAX};
 use forebay_core::stream::protocol::Backoff;
+use forebay_core::Now;
 use serde_json::Value;
 
 use crate::store::{Store, START_MS};
@@ -214,4 +216,24 @@ fn every_row_of_the_table_happens_as_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Found by reading: the millisecond in which a receive happened counted as a whole one, so another receiver could have the message
+/// up to 1 ms before the visibility timeout was over.
+#[test]
+fn a_visibility_timeout_that_begins_in_the_middle_of_a_millisecond_does_not_end_early() {
+    let at = |mono_ns| Now { mono_ns, wall_ms: START_MS + mono_ns / 1_000_000, entropy: 0 };
+    let settings = settings_of(&Value::Null);
+    let sent = Sent { number: 0, group: "", sent_ms: START_MS, delay_ms: 0 };
+    let hold = Hold::For { visibility_ms: 1_000 };
+    let asked = Receive { maximum: 1, hold, attempt: None };
+    let mut machine = QueueMachine::new(settings, &at(0));
+    machine.sent(&sent, &at(0));
+    let handle = machine.receive(&asked, &at(700_000)).unwrap()[0].handle;
+    assert_eq!(machine.receive(&asked, &at(1_000_699_999)).unwrap(), [], "until 1,000.7 ms");
+    // The longest one from the same moment is not too long.
+    machine.change_visibility(handle, VISIBILITY_MS_MAX, &at(700_000)).unwrap();
+    machine.change_visibility(handle, 100, &at(900_000)).unwrap();
+    assert_eq!(machine.receive(&asked, &at(100_899_999)).unwrap(), [], "until 100.9 ms");
+    assert_eq!(machine.receive(&asked, &at(101_000_000)).unwrap().len(), 1);
 }

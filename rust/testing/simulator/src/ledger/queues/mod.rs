@@ -22,8 +22,8 @@ use crate::shape::TOLD;
 
 /// For how long an id is remembered.
 const IDS_FOR_NS: u64 = 300_000_000_000;
-/// What clocks in milliseconds round away.
-const ROUNDED_NS: u64 = 2_000_000;
+/// What the wall clock, which is read in milliseconds, rounds away.
+const ROUNDED_NS: u64 = 1_000_000;
 /// Between the receive of a batch that waits for the disk and its handler.
 const HANDED_WITHIN_NS: u64 = 500_000_000;
 
