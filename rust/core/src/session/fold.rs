@@ -8,8 +8,8 @@ use super::token::{Kind, Token};
 /// What list a text is in while it is read.
 #[derive(Clone, Copy, Debug)]
 enum List {
-    /// The items of an `IN`, whose parenthesis is at this position.
-    Items(usize),
+    /// The items of an `IN`.
+    Items,
     /// A row of a `VALUES`; one that says nothing more is left out at its end, with the comma before it.
     Row { open: usize, is_left_out: bool },
 }
@@ -36,8 +36,8 @@ impl Fold {
         let Some(list) = self.list else { return };
         let (is_comma, is_value) = (tokens[last].is_sign(","), is_literal(&tokens[last]));
         self.list = match list {
-            List::Items(open) if is_value => {
-                if last > open + 2 && tokens[last - 1].is_sign(",") && is_literal(&tokens[last - 2]) {
+            List::Items if is_value => {
+                if tokens[last - 1].is_sign(",") && is_literal(&tokens[last - 2]) {
                     tokens.truncate(last - 1);
                 }
                 Some(list)
@@ -72,7 +72,7 @@ impl Fold {
         if word.is("values") || word.is("value") {
             return Some(List::Row { open, is_left_out: false });
         }
-        word.is("in").then_some(List::Items(open))
+        word.is("in").then_some(List::Items)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Statements and what they do, from the table that Python reads as well; the lexers at their edges; no text at all panics.
 
+mod lexers;
+
 use proptest::prelude::*;
 use serde_json::{json, Map, Value};
 

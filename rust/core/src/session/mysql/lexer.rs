@@ -53,7 +53,11 @@ fn each<'t>(
     let mut tokens = Vec::with_capacity((text.len() / 5).min(4_096));
     while lexer.skip_space()? {
         let is_after_point = tokens.last().is_some_and(|last: &Token<'_>| last.is_sign("."));
-        let token = lexer.token(is_after_point)?;
+        let token = match tokens.last() {
+            // What begins with a point at the end of a word is the next part of its name.
+            Some(last) if last.kind == Kind::Word && last.end == lexer.at && lexer.peek(0) == b'.' => lexer.sign(1),
+            _ => lexer.token(is_after_point)?,
+        };
         push(&mut tokens, token);
     }
     Ok(tokens)
@@ -87,7 +91,7 @@ impl<'t> Lexer<'t> {
                 (byte, _) if is_space(byte) => self.at += 1,
                 (b'#', _) => self.skip_line()?,
                 // Two dashes begin a comment before space and control characters alone; a no-break space is neither.
-                (b'-', b'-') if self.at + 2 >= self.bytes.len() || self.peek(2) <= b' ' || self.peek(2) == 0x7F => {
+                (b'-', b'-') if self.peek(2) <= b' ' || self.peek(2) == 0x7F => {
                     self.skip_line()?;
                 }
                 (b'/', b'*') => self.skip_comment()?,
@@ -167,8 +171,12 @@ impl<'t> Lexer<'t> {
             | b'>' | b'!' | b'|' | b'&' | b'^' | b'~' | b':' => 1,
             _ => return Err(Trouble::Unreadable),
         };
+        Ok(self.sign(length))
+    }
+
+    fn sign(&mut self, length: usize) -> Token<'t> {
         self.at += length;
-        Ok(Token::new(Kind::Sign, self.text, start, self.at))
+        Token::new(Kind::Sign, self.text, self.at - length, self.at)
     }
 
     /// What begins with a digit may be a name, and a number may run into a word; which, is left to those who write so.
