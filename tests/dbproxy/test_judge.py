@@ -42,7 +42,7 @@ def told(effect):
 
 @pytest.mark.parametrize(("engine", "row"), [pytest.param(*row, id=f"{row[0]}: {row[1]['sql'][:60]}") for row in ROWS])
 def test_a_statement_does_to_its_session_what_the_table_says(engine, row):
-    judge = StatementJudge(engine, Effect, ["vouched", "app.mine"])
+    judge = StatementJudge(engine, Effect, ["vouched", "app.mine", "lcase"])
     mode = {"escapes": "off"}.get(row.get("mode"), row.get("mode"))
     context = judge.context(mode, None)
     arguments = row.get("arguments", False)

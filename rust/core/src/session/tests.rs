@@ -1,5 +1,6 @@
 //! Statements and what they do, from the table that Python reads as well; the lexers at their edges; no text at all panics.
 
+mod judge;
 mod lexers;
 
 use proptest::prelude::*;
@@ -22,7 +23,7 @@ fn dialect(engine: &str, row: &Value) -> Dialect {
 
 /// Judge a text as often as names must be looked up first, in the table's own catalogue.
 fn judge(text: &str, dialect: Dialect, beside: Beside, facts: &Value, catalogue: &mut Catalogue) -> Judged {
-    let clean = CleanFunctions::new(["vouched".to_owned(), "app.mine".to_owned()]);
+    let clean = CleanFunctions::new(["vouched", "app.mine", "lcase"].map(str::to_owned));
     for _ in 0..20 {
         let judged = Judge { dialect, context: 0, catalogue, clean: &clean }.judge(text, beside);
         let Judged::Needs(names) = judged else { return judged };

@@ -63,10 +63,10 @@ impl<'j> Examined<'j> {
         let mut verdict = Verdict::default();
         let is_write = |token: &Token<'_>| ["insert", "replace", "update", "delete"].iter().any(|word| token.is(word));
         let writes = is_write(&tokens[0])
-            || tokens.iter().enumerate().any(|(at, token)| {
+            || tokens.iter().enumerate().skip(1).any(|(at, token)| {
                 is_write(token)
                     && !tokens.get(at + 1).is_some_and(|next| next.is_sign("("))
-                    && (at == 0 || !tokens[at - 1].is("for"))
+                    && !tokens[at - 1].is("for")
             });
         self.is_tableless = (tokens[0].is("select") || tokens[0].is("do")) && !may_name_tables(tokens);
         self.takes_key |= tokens.iter().enumerate().any(|(at, token)| {

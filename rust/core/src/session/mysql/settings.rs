@@ -1,6 +1,6 @@
 //! `SET` of MySQL and MariaDB: a few settings that can be said again as literals; all others tie the client to its connection.
 
-use crate::session::token::{are, begins, split_at_commas, Kind, Token};
+use crate::session::token::{begins, split_at_commas, Kind, Token};
 use crate::session::{statement, Verdict};
 
 /// Settings of a session that are their literal and no more, whatever was set before. Sorted.
@@ -92,7 +92,6 @@ pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
         all.must_close |= verdict.must_close;
         all.reads_session |= verdict.reads_session;
         all.changes_schema |= verdict.changes_schema;
-        all.writes_session |= verdict.writes_session;
         for key in verdict.unsets {
             all.sets.retain(|(known, _)| *known != key);
             all.unsets.push(key);
@@ -115,7 +114,7 @@ pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
 /// A part of a `SET`. One without a word for its scope has that of the part before.
 fn assignment(tokens: &[Token<'_>], part: &[Token<'_>], last: &mut &'static str) -> Result<Verdict, String> {
     let mut part = part;
-    if let Some(first) = part.first().filter(|first| first.kind == Kind::Word && part.len() > 1) {
+    if let Some(first) = part.first().filter(|first| first.kind == Kind::Word) {
         if let Some(&word) = SCOPES.iter().find(|word| first.is(word)) {
             *last = word;
             part = &part[1..];
@@ -264,9 +263,6 @@ fn transaction(tokens: &[Token<'_>], modes: &[Token<'_>]) -> Verdict {
             _ => return Verdict::opaque(statement(tokens)),
         };
         sets.push((key.to_owned(), format!("SESSION TRANSACTION {words}")));
-    }
-    if sets.is_empty() || are(modes, &[]) {
-        return Verdict::opaque(statement(tokens));
     }
     Verdict { sets, ..Verdict::default() }
 }
