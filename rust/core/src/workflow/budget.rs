@@ -141,7 +141,72 @@ fn is_large(documents: &Documents<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{json, Map, Value};
+
     use super::*;
+
+    fn guards(budget: &Budget<'_>, result: Option<&Value>) -> Option<Guards> {
+        let (plain, variables) = (json!(1), Map::new());
+        budget.guards(&Documents {
+            root: &plain,
+            input: &plain,
+            result,
+            error_output: None,
+            context: &plain,
+            variables: &variables,
+            now_ms: 0,
+            budget,
+        })
+    }
+
+    #[test]
+    fn a_state_of_a_whole_turn_has_a_second() {
+        let now_ms = Cell::new(0);
+        let clock = || now_ms.get();
+        let large = json!("x".repeat(SHORT_BYTES_MAX));
+        for (budget, is_trial) in [(Budget::whole(&clock), false), (Budget::trial(&clock), true)] {
+            now_ms.set(999);
+            assert!(!budget.is_short() && !budget.is_over() && !budget.has_no_time());
+            let left = guards(&budget, Some(&large)).unwrap();
+            assert_eq!((left.time_ms_max, left.is_trial), (1, is_trial));
+            now_ms.set(1_000);
+            assert!(budget.is_over() && budget.has_no_time());
+            assert_eq!(guards(&budget, None).unwrap().time_ms_max, 0);
+            budget.visits().set(7);
+            budget.begin_state();
+            assert!(budget.is_over() && !budget.has_no_time() && budget.visits().get() == 0);
+            now_ms.set(1_400);
+            assert_eq!(guards(&budget, None).unwrap().time_ms_max, 600);
+            budget.limit_met();
+            assert!(!budget.is_exceeded());
+        }
+        assert!(!Budget::unclocked().has_no_time() && !Budget::unclocked().is_over());
+    }
+
+    #[test]
+    fn a_short_turn_is_void_when_it_needs_more() {
+        let now_ms = Cell::new(0);
+        let clock = || now_ms.get();
+        let budget = Budget::short(5, &clock);
+        now_ms.set(4);
+        budget.begin_state();
+        assert!(budget.is_short() && !budget.is_over() && !budget.has_no_time());
+        assert_eq!(guards(&budget, None).unwrap().time_ms_max, 1);
+        assert!(!budget.is_exceeded());
+        now_ms.set(5);
+        assert!(budget.is_over() && budget.has_no_time(), "another state has not another time");
+        assert!(guards(&budget, None).is_none() && budget.is_exceeded());
+        let other = Budget::short(50, &clock);
+        let node = size_of::<Value>();
+        let most = json!("x".repeat(SHORT_BYTES_MAX - 3 * node));
+        assert!(guards(&other, Some(&most)).is_some() && !other.is_exceeded());
+        let more = json!("x".repeat(SHORT_BYTES_MAX - 3 * node + 1));
+        assert!(guards(&other, Some(&more)).is_none() && other.is_exceeded());
+        let third = Budget::short(50, &clock);
+        third.limit_met();
+        assert!(third.is_exceeded());
+        assert_eq!(format!("{third:?}"), "Budget { short_ms: Some(50), is_exceeded: true, .. }");
+    }
 
     /// A turn that is made aside waited for its own evaluation, which was left behind under the lock, and then had no time.
     #[test]

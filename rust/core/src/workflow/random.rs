@@ -65,6 +65,28 @@ mod tests {
         assert_eq!(JavaRandom::new(7).next_double().to_bits(), 0.730_699_042_060_042_1_f64.to_bits());
     }
 
+    // As the algorithm that Java's documentation gives of `nextInt(bound)`, step by step.
+    #[test]
+    fn the_integers_below_a_bound_are_those_of_java() {
+        let drawn = |seed, from: i32, to: i32, count| {
+            let mut random = JavaRandom::new(seed);
+            (0..count).map(|_| random.next_between(from, to)).collect::<Vec<_>>()
+        };
+        assert_eq!(drawn(42, 0, 10, 10), [0, 3, 8, 4, 0, 5, 5, 8, 9, 3]);
+        assert_eq!(drawn(42, -50, 50, 5), [-20, 13, -2, 34, 20]);
+        assert_eq!(drawn(42, 3, 19, 8), [14, 3, 13, 3, 7, 18, 7, 14], "a power of two has a way of its own");
+        let half = (1 << 30) + 1;
+        let kept = [215_764_588, 880_641_847, 874_970_313, 446_064_254, 77_814_904, 714_504_434];
+        assert_eq!(drawn(1, 0, half, 6), kept, "of an incomplete round nothing is taken");
+        assert_eq!(drawn(42, i32::MIN, 0, 2), [-1_170_105_035, -1_360_544_799], "too far apart for a difference");
+        let mut random = JavaRandom::new(-5);
+        let doubles = [random.next_double(), random.next_double(), random.next_double()].map(f64::to_bits);
+        assert_eq!(
+            doubles,
+            [0.269_300_957_969_324_85_f64, 0.334_092_398_638_372_37, 0.380_894_805_372_598_8].map(f64::to_bits)
+        );
+    }
+
     #[test]
     fn a_drawn_integer_stays_in_its_range() {
         for seed in -200..200 {

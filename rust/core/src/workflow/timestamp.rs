@@ -113,6 +113,47 @@ mod tests {
     }
 
     #[test]
+    fn every_month_has_its_days() {
+        let mut days = -719_162;
+        for year in 1..2_402 {
+            let is_leap = year % 400 == 0 || (year % 4 == 0 && year % 100 != 0);
+            let lengths = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+            for (month, length) in (1..).zip(lengths) {
+                let moment = |day: i64| seconds(&format!("{year:04}-{month:02}-{day:02}T00:00:00Z"));
+                assert_eq!([moment(0), moment(1)], [None, Some(days * 86_400)], "{year}-{month}");
+                let last = Some((days + length - 1) * 86_400);
+                assert_eq!([moment(length), moment(length + 1)], [last, None], "{year}-{month}");
+                days += length;
+            }
+            assert_eq!(seconds(&format!("{year:04}-00-01T00:00:00Z")), None);
+        }
+    }
+
+    #[test]
+    fn offsets_and_fractions_have_their_places() {
+        for (text, seconds, nanoseconds, milliseconds) in [
+            ("1970-01-01T23:59:59Z", 86_399, 0, 86_399_000),
+            ("1970-01-01T00:00:00+18:00", -64_800, 0, -64_800_000),
+            ("1970-01-01T00:00:00-18:00", 64_800, 0, 64_800_000),
+            ("1970-01-01T00:00:00+00:59", -3_540, 0, -3_540_000),
+            ("1970-01-01T01:02:03.5-02:30", 12_723, 500_000_000, 12_723_500),
+            ("1970-01-01T00:00:00.123456789Z", 0, 123_456_789, 123),
+            ("1970-01-01T00:00:00.000000001+00:00", 0, 1, 0),
+            ("1969-12-31T23:59:59.9999Z", -1, 999_900_000, -1),
+        ] {
+            let moment = Timestamp::parse(text).unwrap();
+            assert_eq!((moment.seconds, moment.nanoseconds), (seconds, nanoseconds), "{text}");
+            assert_eq!(moment.milliseconds(), milliseconds, "{text}");
+        }
+        for offset in ["+00:60", "+0a:00", "+00:00:00", "+", "+1:00", "*01:00", "z", ".5", ".Z", ".5+", "é01:00"] {
+            assert_eq!(seconds(&format!("1970-01-01T00:00:00{offset}")), None, "{offset}");
+        }
+        for time in ["23:60:00", "0:00:00.", "00-00-00", "00:00:0a", "00:00:60", "24:00:00"] {
+            assert_eq!(seconds(&format!("1970-01-01T{time}Z")), None, "{time}");
+        }
+    }
+
+    #[test]
     fn what_is_no_moment_is_refused() {
         for text in [
             "",

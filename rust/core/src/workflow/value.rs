@@ -96,6 +96,60 @@ mod tests {
     }
 
     #[test]
+    fn types_have_the_names_of_json() {
+        for (value, name) in [
+            (json!(null), "null"),
+            (json!(true), "boolean"),
+            (json!(1.5), "number"),
+            (json!(""), "string"),
+            (json!([]), "array"),
+            (json!({}), "object"),
+        ] {
+            assert_eq!(type_name(&value), name);
+        }
+    }
+
+    #[test]
+    fn a_canonical_text_has_its_fields_in_order() {
+        let one = canonical(&json!({"b": [1, {"d": "x\"", "c": null}], "a": {}, "": 1.5}));
+        assert_eq!(one, r#"{"":1.5,"a":{},"b":[1,{"c":null,"d":"x\""}]}"#);
+        assert_eq!(canonical(&serde_json::from_str(r#"{"a":1,"b":2}"#).unwrap()), r#"{"a":1,"b":2}"#);
+        assert_ne!(canonical(&json!([1, 2])), canonical(&json!([2, 1])));
+    }
+
+    #[test]
+    fn integers_are_compared_exactly_and_others_as_doubles() {
+        let order = |left: Value, right: Value| match (left, right) {
+            (Value::Number(left), Value::Number(right)) => compare_numbers(&left, &right),
+            _ => unreachable!("they are numbers"),
+        };
+        assert_eq!(order(json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992_u64)), Ordering::Greater);
+        assert_eq!(order(json!(-1), json!(u64::MAX)), Ordering::Less);
+        assert_eq!(order(json!(7), json!(7)), Ordering::Equal);
+        assert_eq!(order(json!(7), json!(7.0)), Ordering::Equal);
+        assert_eq!(order(json!(1.5), json!(1)), Ordering::Greater);
+        assert_eq!(order(json!(-2.5), json!(-2.25)), Ordering::Less);
+    }
+
+    #[test]
+    fn a_value_weighs_its_nodes_texts_and_names() {
+        let node = size_of::<Value>();
+        for (value, nodes, bytes) in [
+            (json!(1), 1, 0),
+            (json!("abc"), 1, 3),
+            (json!([1, "ab", [true]]), 5, 2),
+            (json!({"ab": "c", "": {"d": null}}), 4, 4),
+        ] {
+            assert_eq!(weigh(&value, usize::MAX), nodes * node + bytes, "{value}");
+        }
+        let (items, fields) = (json!([1, 2, 3, 4]), json!({"a": 1, "b": 2, "c": 3}));
+        assert_eq!(weigh(&items, node), 2 * node, "it is too much after the first item");
+        assert_eq!(weigh(&items, 2 * node), 3 * node);
+        assert_eq!(weigh(&fields, node), 2 * node + 1);
+        assert_eq!(weigh(&fields, 2 * node + 1), 3 * node + 2);
+    }
+
+    #[test]
     fn weighing_stops_soon_after_the_limit() {
         let large = Value::Array(vec![json!("x".repeat(100)); 100_000]);
         assert!(weigh(&large, 1_000) < 2_000);

@@ -24,6 +24,31 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::iso;
+    use crate::workflow::timestamp::Timestamp;
+
+    #[test]
+    fn every_day_has_the_date_that_a_calendar_gives_it() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..160_000_u64 {
+            let ms_of_day = days * 7_919_113 % 86_400_000;
+            let ms = days * 86_400_000 + ms_of_day;
+            let text = iso(ms);
+            let (second, milli) = (ms_of_day / 1_000, ms_of_day % 1_000);
+            let time = format!("{:02}:{:02}:{:02}.{milli:03}", second / 3_600, second % 3_600 / 60, second % 60);
+            assert_eq!(text, format!("{year:04}-{month:02}-{day:02}T{time}Z"));
+            assert_eq!(Timestamp::parse(&text).map(Timestamp::milliseconds), i64::try_from(ms).ok());
+            let is_leap = year % 400 == 0 || (year % 4 == 0 && year % 100 != 0);
+            let lengths = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+            day += 1;
+            if day > lengths[month - 1] {
+                (day, month) = (1, month + 1);
+            }
+            if month > 12 {
+                (month, year) = (1, year + 1);
+            }
+        }
+        assert_eq!(year, 2408, "the years of all centuries were seen");
+    }
 
     #[test]
     fn times_are_written_to_the_millisecond() {
