@@ -42,7 +42,7 @@ fn a_statement_is_judged_when_its_names_are_known() {
     for (dialect, text, names) in rows {
         match at_once(text, *dialect, &Catalogue::default()) {
             Judged::Needs(missing) => {
-                assert_eq!(missing.iter().map(String::as_str).collect::<Vec<_>>(), *names, "{text}")
+                assert_eq!(missing.iter().map(String::as_str).collect::<Vec<_>>(), *names, "{text}");
             }
             Judged::Verdict(_) => assert!(names.is_empty(), "{text}"),
             Judged::Refused(reason) => panic!("{text}: {reason}"),
