@@ -30,4 +30,14 @@ mod tests {
         let placed: String = (0..16).filter_map(|unit| placed(unit, &members)).map(String::as_str).collect();
         assert_eq!(placed, "ccaabacbbbcacaba");
     }
+
+    /// As FNV-1a and the mixer of `SplitMix64` are published.
+    #[test]
+    fn a_weight_has_all_bits_of_the_name_and_the_unit() {
+        let members = ["member-1", "member-2", "member-3", "member-4"].map(Member::from);
+        let placed: String = (0..64).filter_map(|unit| placed(unit, &members)?.chars().next_back()).collect();
+        assert_eq!(placed, "2114441243411343143224131323212444311243123131342444113311232132");
+        assert_eq!([weight(0, "a"), weight(9, "")], [0x832b_e066_bd43_a3b8, 0x7733_b67a_feec_9db9]);
+        assert_eq!(super::placed(0, &[]), None);
+    }
 }

@@ -87,7 +87,68 @@ fn bytes(text: &[u8]) -> u64 {
     let mut hash = text.len() as u64;
     let mut chunks = text.chunks_exact(8);
     for chunk in &mut chunks {
-        hash = mix(hash, chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        hash = mix(hash, word(chunk));
     }
-    mix(hash, chunks.remainder().iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
+    mix(hash, word(chunks.remainder()))
+}
+
+/// Eight bytes, or those that are there.
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change of one bit changes each bit of the hash in about half of all cases: shapes that are almost alike are told apart.
+    #[test]
+    fn each_bit_of_a_hash_depends_on_each_bit_of_each_name() {
+        let hash = |names: &[String; 3]| {
+            let [source, detail_type, key] = names;
+            shape_hash(source, detail_type, &format!(r#"{{"{key}":1}}"#)).unwrap()
+        };
+        let letters: String = ('a'..='w').collect();
+        for place in 0..3 {
+            let (mut changed, mut changes) = ([0_u32; 64], 0);
+            for length in 1..=letters.len() {
+                let mut names = ["shop", "Order Placed", "a key"].map(str::to_owned);
+                names[place] = letters[..length].to_owned();
+                let before = hash(&names);
+                for (at, bit) in (0..length).flat_map(|at| (0..6).map(move |bit| (at, bit))) {
+                    let mut text = letters.as_bytes()[..length].to_owned();
+                    text[at] ^= 1 << bit;
+                    names[place] = String::from_utf8(text).unwrap();
+                    let differing = before ^ hash(&names);
+                    changes += 1;
+                    (0..64).for_each(|bit| changed[bit] += u32::from(differing >> bit & 1 == 1));
+                }
+            }
+            assert!(
+                changed.iter().all(|count| (40..=60).contains(&(count * 100 / changes))),
+                "{changed:?} of {changes}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_an_array_each_shape_counts_once_while_they_are_few() {
+        let hash = |count: usize, again: &str| {
+            let shapes: Vec<String> = (0..count).map(|key| format!(r#"{{"k{key}":1}}"#)).collect();
+            shape_hash("s", "t", &format!("[{}{again}]", shapes.join(","))).unwrap()
+        };
+        for count in 1..=SHAPES_MAX {
+            assert_eq!(hash(count, &format!(r#",{{"k{}":2}},{{"k0":3}}"#, count - 1)), hash(count, ""));
+            assert_ne!(hash(count, r#",{"other":1}"#), hash(count, ""));
+        }
+        assert_ne!(hash(SHAPES_MAX + 1, r#",{"k8":1}"#), hash(SHAPES_MAX + 1, ""), "the ninth is not remembered");
+        let nested = |depth: usize, leaf: &str| {
+            shape_hash("s", "t", &format!("{}{leaf}{}", "[".repeat(depth), "]".repeat(depth))).unwrap()
+        };
+        assert_ne!(nested(DEPTH_MAX, "1"), nested(DEPTH_MAX, "true"));
+        assert_eq!(nested(DEPTH_MAX, "[1]"), nested(DEPTH_MAX, "{}"), "deeper is not looked at");
+        assert_ne!(nested(DEPTH_MAX, "[1]"), nested(DEPTH_MAX, "1"));
+    }
 }

@@ -1,6 +1,6 @@
 //! Discovery of one bus: what is known costs nothing, what is new becomes a version a second later.
 
-use forebay_core::schema::{schema_name, Discoverer, Observed};
+use forebay_core::schema::{schema_name, Discoverer, Observed, NAME_CHARS_MAX};
 use serde_json::{json, Value as Json};
 
 use crate::event;
@@ -103,6 +103,23 @@ fn a_schema_has_a_bound() {
     let seen: Vec<Observed> = (0..60).map(|part| observe(&mut discoverer, &wide(part), 0)).collect();
     assert_eq!((seen.first(), seen.last()), (Some(&Observed::Learned), Some(&Observed::Full)));
     assert_eq!(observe(&mut discoverer, &wide(59), 0), Observed::Known);
+}
+
+#[test]
+fn names_and_schemas_have_bounds() {
+    let mut discoverer = Discoverer::default();
+    let mut see = |source: &str, detail_type: &str| discoverer.observe(source, detail_type, "{}", 0).expect("an event");
+    let source = "s".repeat(NAME_CHARS_MAX - "@A".len());
+    assert_eq!(see(&source, "A"), Observed::Learned);
+    assert_eq!(see(&source, "Ab"), Observed::Full);
+    for number in 1..10_000 {
+        assert_eq!(see("s", &format!("T{number}")), Observed::Learned);
+    }
+    assert_eq!(see("s", "T10000"), Observed::Full, "there are 10,000");
+    assert_eq!(see("s", "T10000"), Observed::Known);
+    assert_eq!(see("s", "T1"), Observed::Known);
+    let one_more = discoverer.observe("s", "T1", r#"{"a":1}"#, 0).expect("an event");
+    assert_eq!((one_more, discoverer.schemas().len()), (Observed::Learned, 10_000));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod common;
 
 mod discovery;
 mod documents;
+mod keywords;
 mod merging;
 mod rendering;
 

@@ -86,3 +86,50 @@ impl Resource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_a_function_an_activity_or_an_action_of_a_service() {
+        let function = "arn:aws:lambda:eu-west-1:123456789012:function:f:1";
+        assert_eq!(Resource::parse(function), Some(Resource::Function(function.into())));
+        let activity = "arn:aws-cn:states:cn-north-1:123456789012:activity:a";
+        assert_eq!(Resource::parse(activity), Some(Resource::Activity(activity.into())));
+        for (rest, service, action, pattern) in [
+            ("lambda:invoke", "lambda", "invoke", Pattern::RequestResponse),
+            ("sqs:sendMessage.waitForTaskToken", "sqs", "sendMessage.waitForTaskToken", Pattern::WaitForTaskToken),
+            ("batch:submitJob.sync", "batch", "submitJob.sync", Pattern::Sync),
+            ("states:startExecution.sync:2", "states", "startExecution.sync:2", Pattern::Sync2),
+            ("aws-sdk:s3:getObject", "aws-sdk:s3", "getObject", Pattern::RequestResponse),
+        ] {
+            let found = Resource::parse(&format!("arn:aws:states:::{rest}")).unwrap();
+            assert_eq!(found, Resource::Service { service: service.into(), action: action.into(), pattern });
+            assert_eq!(found.pattern(), pattern);
+            assert_eq!(pattern.is_submitted(), pattern != Pattern::RequestResponse);
+        }
+        for resource in [function, activity] {
+            assert_eq!(Resource::parse(resource).unwrap().pattern(), Pattern::RequestResponse);
+        }
+        for wrong in [
+            "arn:aws:states:::lambda",
+            "arn:aws:states:::aws-sdk:s3",
+            "arn:aws:states:::aws-sdk:s3:",
+            "arn:aws:states::::invoke",
+            "arn:aws:states:::lambda:",
+            "arn:aws:states:::lambda:.sync",
+            "arn:aws:states:::lambda:invoke.async",
+            "arn:aws:states:eu-west-1::lambda:invoke",
+            "arn:aws:states::123456789012:lambda:invoke",
+            "arn:aws:states:eu-west-1:123456789012:stateMachine:m",
+            "arn:aws:lambda:eu-west-1:123456789012:",
+            "arn:aws:lambda:eu-west-1:123456789012",
+            "arn:aws:s3:::bucket",
+            "arn:other:lambda:eu-west-1:123456789012:function:f",
+            "urn:aws:lambda:eu-west-1:123456789012:function:f",
+        ] {
+            assert_eq!(Resource::parse(wrong), None, "{wrong}");
+        }
+    }
+}

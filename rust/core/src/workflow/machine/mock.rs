@@ -1,5 +1,8 @@
 //! Holds a mocked result against its service's model, with AWS's words for what does not fit.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value};
 
 use crate::workflow::definition::Resource;

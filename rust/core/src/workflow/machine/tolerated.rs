@@ -29,3 +29,34 @@ impl Tolerated {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_bears_failures_up_to_either_of_its_limits() {
+        for (count, percentage, failed, all, is_exceeded) in [
+            (None, None, 0, Some(10), false),
+            (None, None, 1, Some(10), true),
+            (None, None, 1, None, true),
+            (Some(2), None, 2, None, false),
+            (Some(2), None, 3, Some(100), true),
+            (Some(0), None, 1, None, true),
+            (None, Some(20.0), 2, Some(10), false),
+            (None, Some(20.0), 3, Some(10), true),
+            (None, Some(0.5), 1, Some(200), false),
+            (None, Some(0.5), 2, Some(200), true),
+            (None, Some(0.0), 1, None, true),
+            (None, Some(0.1), 1_000, None, false),
+            (None, Some(100.0), 10, Some(10), false),
+            (Some(5), Some(20.0), 3, Some(10), true),
+            (Some(1), Some(50.0), 2, Some(10), true),
+            (Some(5), Some(50.0), 5, Some(10), false),
+            (Some(0), Some(0.0), 0, None, false),
+        ] {
+            let tolerated = Tolerated { count, percentage };
+            assert_eq!(tolerated.is_exceeded(failed, all), is_exceeded, "{tolerated:?} {failed} of {all:?}");
+        }
+    }
+}
