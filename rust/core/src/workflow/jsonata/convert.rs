@@ -100,3 +100,67 @@ fn take(left: &mut usize, bytes: usize) -> Result<(), Failure> {
 pub(super) fn object(fields: impl Iterator<Item = (String, JValue)>) -> JValue {
     JValue::object(fields.collect::<IndexMap<_, _>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_of_just_so_many_bytes_comes_back_as_it_was() {
+        for (value, bytes) in [
+            (json!(null), 1),
+            (json!(true), 1),
+            (json!(-7), 8),
+            (json!(0.5), 8),
+            (json!(""), 0),
+            (json!("abc"), 3),
+            (json!([]), 1),
+            (json!([1, "ab", [null]]), 1 + 8 + 2 + 2),
+            (json!({}), 1),
+            (json!({"b": 1, "aa": {"": "x"}}), 1 + 3 + 8 + 1 + 1),
+        ] {
+            let converted = to_jsonata(&value);
+            assert_eq!(to_json(&converted, bytes), Ok(value.clone()));
+            assert_eq!(check_size(&converted, bytes), Ok(()));
+            if let Some(too_few) = bytes.checked_sub(1) {
+                let limit = Failure::Limit(MEMORY.to_owned());
+                assert_eq!(to_json(&converted, too_few), Err(limit.clone()), "{value}");
+                assert_eq!(check_size(&converted, too_few), Err(limit), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_integers_where_they_can_be() {
+        for (number, expected) in [
+            (2.0, json!(2)),
+            (-0.0, json!(0)),
+            (1.5, json!(1.5)),
+            (-9_007_199_254_740_992.0, json!(-9_007_199_254_740_992_i64)),
+            (9_223_372_036_854_774_784.0, json!(9_223_372_036_854_774_784_i64)),
+            (9_223_372_036_854_775_808.0, json!(9_223_372_036_854_775_808.0)),
+            (-1e300, json!(-1e300)),
+            (f64::NAN, json!("NaN")),
+            (f64::INFINITY, json!("Infinity")),
+            (f64::NEG_INFINITY, json!("-Infinity")),
+        ] {
+            assert_eq!(to_json(&JValue::Number(number), 100), Ok(expected), "{number}");
+        }
+        assert_eq!(to_json(&JValue::Undefined, 100), Ok(Value::Null));
+    }
+
+    #[test]
+    fn a_value_nests_as_deep_as_a_workflows_may() {
+        let lists = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+        let objects = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!({ "a": inner }));
+        for value in [lists(NESTING_MAX), objects(NESTING_MAX)] {
+            assert_eq!(to_json(&to_jsonata(&value), 10_000), Ok(value));
+        }
+        for value in [lists(NESTING_MAX + 1), objects(NESTING_MAX + 1)] {
+            let told = Failure::Limit("The value nests deeper than 100 levels".to_owned());
+            assert_eq!(to_json(&to_jsonata(&value), 10_000), Err(told));
+        }
+    }
+}
