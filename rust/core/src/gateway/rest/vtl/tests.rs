@@ -5,6 +5,9 @@ use serde_json::{json, Map, Value as Json};
 
 use super::{Globals, Input, Params, RenderError, Template};
 
+mod language;
+mod methods;
+
 const BODY: &str = r#"{"name":"Ann","age":7,"price":1.5,"tags":["a","b"],"address":{"city":"Bern","zip":null},"items":[{"id":1},{"id":2}],"url":"http://x.example.com/y"}"#;
 
 fn params() -> Params<'static> {

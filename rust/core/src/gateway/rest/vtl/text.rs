@@ -37,7 +37,7 @@ impl<'a> Render<'a> {
         }
         let numbers: Vec<Option<i64>> = arguments.iter().map(numbers::whole).collect();
         let changed = match (name, &given[..], &numbers[..]) {
-            ("toString" | "strip" | "trim", [], _) if name != "toString" => text.trim().into(),
+            ("strip" | "trim", [], _) => text.trim().into(),
             ("toString", [], _) => Rc::clone(text),
             ("toLowerCase", [], _) => text.to_lowercase().into(),
             ("toUpperCase", [], _) => text.to_uppercase().into(),
