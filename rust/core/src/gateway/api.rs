@@ -280,10 +280,10 @@ impl Api {
 
     /// The stage of a path, by its index, and the path in it.
     pub fn stage<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
-        let (_, rest) = path.split_once('/').unwrap_or(("", path));
+        let rest = path.strip_prefix('/').unwrap_or(path);
         let first = rest.split('/').next().unwrap_or_default();
         if let Some(named) = self.stages.iter().position(|stage| stage.name == first && !first.is_empty()) {
-            let rest = &path[1 + first.len()..];
+            let rest = &rest[first.len()..];
             return Some((named, if rest.is_empty() { "/" } else { rest }));
         }
         Some((self.stages.iter().position(|stage| stage.name == DEFAULT_STAGE)?, path))

@@ -24,3 +24,6 @@ pub mod throttle;
 pub mod v2;
 pub mod websocket;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use crate::gateway::wire::{decoded, decoded_anyway};
 
-/// Most segments of a path that is looked for: a longer one is looked for no further.
+/// Most segments of a route's path.
 const SEGMENTS_MAX: usize = 64;
 /// Methods that a route may name beside `ANY`.
 pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
@@ -289,9 +289,9 @@ impl Router {
         let found = if rest.is_empty() {
             self.root.here.find(method).map(|route| Found { route, values: Vec::new() })
         } else {
-            let full = full_match(&self.root, method, rest, &mut values, 0);
+            let full = full_match(&self.root, method, rest, &mut values);
             full.map(|route| Found { route, values: std::mem::take(&mut values) })
-                .or_else(|| greedy_match(&self.root, method, rest, &mut values, 0))
+                .or_else(|| greedy_match(&self.root, method, rest, &mut values))
         };
         found.or_else(|| self.fallback.map(|route| Found { route, values: Vec::new() }))
     }
@@ -309,20 +309,12 @@ fn literal<'n>(node: &'n Node, segment: &str) -> Option<&'n Node> {
     node.literal.get(text.as_ref())
 }
 
-fn full_match<'a>(
-    node: &Node,
-    method: &str,
-    rest: &'a str,
-    values: &mut Vec<&'a str>,
-    depth: usize,
-) -> Option<RouteId> {
-    if depth == SEGMENTS_MAX {
-        return None;
-    }
+/// It goes no deeper than the tree, which has at most as many levels as a route's path has segments.
+fn full_match<'a>(node: &Node, method: &str, rest: &'a str, values: &mut Vec<&'a str>) -> Option<RouteId> {
     let (segment, after) = split(rest);
     let go_on = |node: &Node, values: &mut Vec<&'a str>| match after {
         None => node.here.find(method),
-        Some(after) => full_match(node, method, after, values, depth + 1),
+        Some(after) => full_match(node, method, after, values),
     };
     if let Some(found) = literal(node, segment).and_then(|node| go_on(node, values)) {
         return Some(found);
@@ -337,25 +329,19 @@ fn full_match<'a>(
 }
 
 /// The deepest greedy variable that takes the rest: what stands literally before what stands for a variable.
-fn greedy_match<'a>(
-    node: &Node,
-    method: &str,
-    rest: &'a str,
-    values: &mut Vec<&'a str>,
-    depth: usize,
-) -> Option<Found<'a>> {
+fn greedy_match<'a>(node: &Node, method: &str, rest: &'a str, values: &mut Vec<&'a str>) -> Option<Found<'a>> {
     if rest.is_empty() {
         return None;
     }
     let (segment, after) = split(rest);
-    if let Some(after) = after.filter(|_| depth < SEGMENTS_MAX) {
-        let deeper = literal(node, segment).and_then(|node| greedy_match(node, method, after, values, depth + 1));
+    if let Some(after) = after {
+        let deeper = literal(node, segment).and_then(|node| greedy_match(node, method, after, values));
         if deeper.is_some() {
             return deeper;
         }
         if let Some(variable) = node.variable.as_deref().filter(|_| !segment.is_empty()) {
             values.push(segment);
-            if let Some(found) = greedy_match(variable, method, after, values, depth + 1) {
+            if let Some(found) = greedy_match(variable, method, after, values) {
                 return Some(found);
             }
             values.pop();

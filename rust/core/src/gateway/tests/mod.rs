@@ -1,0 +1,5 @@
+//! What a user notices of the parts of the gateway, by tables: what goes in, what comes out.
+
+mod declared;
+mod function_urls;
+mod paths;
