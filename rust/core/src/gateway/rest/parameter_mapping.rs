@@ -139,7 +139,8 @@ pub(super) fn substituted(text: &str, sources: &Sources<'_>) -> String {
         let (inner, is_formal) = behind.strip_prefix('{').map_or((behind, false), |inner| (inner, true));
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         let length = inner.bytes().position(|byte| !is_part(byte)).unwrap_or(inner.len());
-        let name = inner[..length].trim_end_matches('.');
+        // A dot or a dash at the end is text, as in templates: $context.requestId-$context.stage.
+        let name = inner[..length].trim_end_matches(['.', '-']);
         let is_known = ["context.", "stageVariables.", "method.request."].iter().any(|root| name.starts_with(root));
         if is_known && (!is_formal || inner[name.len()..].starts_with('}')) {
             let found = find(name, sources).unwrap_or_default();
