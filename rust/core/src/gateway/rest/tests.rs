@@ -1,5 +1,7 @@
 //! Requests through whole methods.
 
+mod parts;
+
 use std::sync::Arc;
 
 use serde_json::{json, Value};

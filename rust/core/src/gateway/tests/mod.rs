@@ -3,3 +3,4 @@
 mod declared;
 mod function_urls;
 mod paths;
+mod told;
