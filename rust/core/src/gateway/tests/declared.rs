@@ -39,24 +39,27 @@ fn authorizers(count: usize) -> Value {
     (0..count).map(one).collect()
 }
 
+/// What is allowed, what is not any more, and the reason.
+fn check(rows: Vec<(Value, Value, &str)>) {
+    for (good, bad, part) in rows {
+        assert_eq!(compile(&good).err(), None, "{good:.300}");
+        let error = compile(&bad).unwrap_err();
+        assert!(error.contains(part), "{bad:.300}: {error}");
+    }
+}
+
+fn with(mut api: Value, of: Value) -> Value {
+    api["authorizers"] = of;
+    api
+}
+
 #[test]
-fn everything_up_to_its_limit_is_allowed() {
+fn names_and_numbers_of_parts_have_their_limits() {
     let f = json!({"function": "f"});
     let routes =
         |count: usize| (0..count).map(|at| json!({"key": format!("GET /{at}"), "target": f})).collect::<Value>();
     let stages = |count: usize| (0..count).map(|at| json!({"name": format!("s{at}")})).collect::<Value>();
-    let pairs = |count: usize| (0..count).map(|at| json!([format!("v{at}"), "x"])).collect::<Value>();
-    let stage = |more: Value| {
-        let mut stage = json!({"name": "dev"});
-        merge(&mut stage, more);
-        json!({"name": "n", "stages": [stage]})
-    };
-    let scopes = |count: usize| route(json!({"authorizer": "a0", "scopes": vec!["s"; count]}));
-    let with = |mut api: Value, of: Value| {
-        api["authorizers"] = of;
-        api
-    };
-    for (good, bad, part) in [
+    check(vec![
         (json!({"name": "a".repeat(128)}), json!({"name": "a".repeat(129)}), "1 to 128 letters"),
         (json!({"name": "aZ09-_.:"}), json!({"name": ""}), "1 to 128 letters"),
         (
@@ -74,6 +77,20 @@ fn everything_up_to_its_limit_is_allowed() {
             with(route(json!({})), authorizers(11)),
             "authorizers: there are 11: at most 10",
         ),
+        (
+            json!({"name": "n", "hosts": ["a".repeat(253)]}),
+            json!({"name": "n", "hosts": ["a".repeat(254)]}),
+            "is not a host",
+        ),
+        (json!({"name": "n", "hosts": ["a-b.c1"]}), json!({"name": "n", "hosts": ["A"]}), "is not a host"),
+        (json!({"name": "n", "hosts": []}), json!({"name": "n", "hosts": [""]}), "is not a host"),
+    ]);
+}
+
+#[test]
+fn routes_have_their_limits() {
+    let scopes = |count: usize| route(json!({"authorizer": "a0", "scopes": vec!["s"; count]}));
+    check(vec![
         (with(scopes(10), authorizers(1)), with(scopes(11), authorizers(1)), "it has 11 scopes: at most 10"),
         (route(json!({"timeout_ms": 50})), route(json!({"timeout_ms": 49})), "timeout is 49 ms"),
         (route(json!({"timeout_ms": 30_000})), route(json!({"timeout_ms": 30_001})), "timeout is 30001 ms"),
@@ -93,6 +110,41 @@ fn everything_up_to_its_limit_is_allowed() {
             "0 to 1,000,000",
         ),
         (
+            route(json!({"target": {"url": "http://h:1/x"}})),
+            route(json!({"target": {"url": "http:///x"}})),
+            "without user",
+        ),
+        (
+            route(json!({"target": {"url": "http://h"}})),
+            route(json!({"target": {"url": "http://h/?a"}})),
+            "without user",
+        ),
+        (
+            route(json!({"target": {"url": "http://h/@"}})),
+            route(json!({"target": {"url": "http://h/#a"}})),
+            "without user",
+        ),
+        (route(json!({"target": {"nothing": {}}})), route(json!({"target": {"url": "http://h/ a"}})), "without user"),
+        (
+            with(route(json!({"authorizer": "a1"})), authorizers(2)),
+            with(route(json!({"authorizer": "x"})), authorizers(2)),
+            "there is no authorizer \"x\": this API has a0, a1",
+        ),
+        (route(json!({})), route(json!({"authorizer": "x"})), "there is no authorizer \"x\": this API has none"),
+        (json!({"name": "n", "cors": {"max_age": -1}}), json!({"name": "n", "cors": {"max_age": -2}}), "max_age is -2"),
+    ]);
+}
+
+#[test]
+fn stages_have_their_limits() {
+    let pairs = |count: usize| (0..count).map(|at| json!([format!("v{at}"), "x"])).collect::<Value>();
+    let stage = |more: Value| {
+        let mut stage = json!({"name": "dev"});
+        merge(&mut stage, more);
+        json!({"name": "n", "stages": [stage]})
+    };
+    check(vec![
+        (
             stage(json!({"throttle": {"rate": 1e6, "burst": 1}})),
             stage(json!({"throttle": {"rate": 1_000_001.0, "burst": 1}})),
             "0 to 1,000,000",
@@ -109,29 +161,23 @@ fn everything_up_to_its_limit_is_allowed() {
         ),
         (stage(json!({"name": "aZ09-_"})), stage(json!({"name": ""})), "1 to 128 letters, digits, - and _"),
         (stage(json!({"name": "$default"})), stage(json!({"name": "$other"})), "allowed are $default"),
-        (
-            json!({"name": "n", "hosts": ["a".repeat(253)]}),
-            json!({"name": "n", "hosts": ["a".repeat(254)]}),
-            "is not a host",
-        ),
-        (json!({"name": "n", "hosts": ["a-b.c1"]}), json!({"name": "n", "hosts": ["A"]}), "is not a host"),
-        (json!({"name": "n", "hosts": []}), json!({"name": "n", "hosts": [""]}), "is not a host"),
-        (
-            route(json!({"target": {"url": "http://h:1/x"}})),
-            route(json!({"target": {"url": "http:///x"}})),
-            "without user",
-        ),
-        (
-            route(json!({"target": {"url": "http://h"}})),
-            route(json!({"target": {"url": "http://h/?a"}})),
-            "without user",
-        ),
-        (
-            route(json!({"target": {"url": "http://h/@"}})),
-            route(json!({"target": {"url": "http://h/#a"}})),
-            "without user",
-        ),
-        (route(json!({"target": {"nothing": {}}})), route(json!({"target": {"url": "http://h/ a"}})), "without user"),
+    ]);
+    for (name, value, is_one) in [
+        ("aZ_9", "aZ9-._~:/?#&=,", true),
+        ("a", "", true),
+        ("", "x", false),
+        ("a-b", "x", false),
+        ("a", "x y", false),
+        ("a", "%", false),
+    ] {
+        assert_eq!(check_variable(name, value).is_ok(), is_one, "{name}={value}");
+    }
+}
+
+#[test]
+fn websocket_apis_have_rules_of_their_own() {
+    let f = json!({"function": "f"});
+    check(vec![
         (socket(json!({})), socket(json!({"selection": null})), "a WebSocket API says how a message tells its route"),
         (json!({"name": "n"}), json!({"name": "n", "selection": "$request.body.a"}), "only a WebSocket API has one"),
         (
@@ -164,30 +210,9 @@ fn everything_up_to_its_limit_is_allowed() {
             with(socket(json!({"routes": [{"key": "a", "target": f, "authorizer": "a0"}]})), authorizers(1)),
             "asked once, by the authorizer of $connect",
         ),
-        (
-            with(route(json!({"authorizer": "a1"})), authorizers(2)),
-            with(route(json!({"authorizer": "x"})), authorizers(2)),
-            "there is no authorizer \"x\": this API has a0, a1",
-        ),
-        (route(json!({})), route(json!({"authorizer": "x"})), "there is no authorizer \"x\": this API has none"),
-        (json!({"name": "n", "cors": {"max_age": -1}}), json!({"name": "n", "cors": {"max_age": -2}}), "max_age is -2"),
-    ] {
-        assert_eq!(compile(&good).err(), None, "{good:.300}");
-        let error = compile(&bad).unwrap_err();
-        assert!(error.contains(part), "{bad:.300}: {error}");
-    }
+    ]);
     let twice = json!({"name": "n", "routes": [{"key": "GET /b", "target": f}, {"key": "GET /a", "target": f}, {"key": "GET /a", "target": f}]});
     assert_eq!(compile(&twice).unwrap_err(), "route \"GET /a\" is declared twice");
-    for (name, value, is_one) in [
-        ("aZ_9", "aZ9-._~:/?#&=,", true),
-        ("a", "", true),
-        ("", "x", false),
-        ("a-b", "x", false),
-        ("a", "x y", false),
-        ("a", "%", false),
-    ] {
-        assert_eq!(check_variable(name, value).is_ok(), is_one, "{name}={value}");
-    }
 }
 
 #[test]

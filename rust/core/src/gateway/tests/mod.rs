@@ -2,5 +2,6 @@
 
 mod declared;
 mod function_urls;
+mod identities;
 mod paths;
 mod told;

@@ -5,9 +5,16 @@ use serde_json::Map;
 use super::super::RenderError;
 use super::{check, context, render, try_render};
 
+fn check_strings(cases: &[(&str, &str)]) {
+    for (call, expected) in cases {
+        let (text, method) = call[1..].split_once("'.").unwrap();
+        assert_eq!(render(&format!("#set($s = '{text}')$s.{method}")), *expected, "{call}");
+    }
+}
+
 #[test]
 fn strings_have_javas_methods() {
-    for (call, expected) in [
+    check_strings(&[
         ("'Hello'.length()", "5"),
         ("''.isEmpty()", "true"),
         ("' '.isEmpty()", "false"),
@@ -74,7 +81,12 @@ fn strings_have_javas_methods() {
         ("'12'.longValue()", "12"),
         ("'1.5'.doubleValue()", "1.5"),
         ("'1.5'.floatValue()", "1.5"),
-        // Places are counted in units of UTF-16.
+    ]);
+}
+
+#[test]
+fn places_in_strings_are_counted_in_units_of_utf_16() {
+    check_strings(&[
         ("'üb'.indexOf('b')", "1"),
         ("'\u{1F600}b'.indexOf('b')", "2"),
         ("'\u{1F600}b'.length()", "3"),
@@ -82,7 +94,12 @@ fn strings_have_javas_methods() {
         ("'\u{1F600}b'.charAt(2)", "b"),
         ("'ü\u{1F600}b'.substring(1, 3)", "\u{1F600}"),
         ("'\u{1F600}'.hashCode()", "1772899"),
-        // What cannot be is an error of the template.
+    ]);
+}
+
+#[test]
+fn what_a_string_cannot_do_is_an_error_of_the_template() {
+    check_strings(&[
         ("'Hello'.substring(6)", "error: line 1: String index out of range: 6 to 5 of 5"),
         ("'Hello'.substring(-1)", "error: line 1: String index out of range: -1 to 5 of 5"),
         ("'Hello'.substring(3, 2)", "error: line 1: String index out of range: 3 to 2 of 5"),
@@ -101,10 +118,7 @@ fn strings_have_javas_methods() {
         ("'x'.trim('x')", "error: line 1: a string has no method trim with 1 argument"),
         ("'x'.charAt('y')", "error: line 1: a string has no method charAt with 1 argument"),
         ("'x'.length(1)", "error: line 1: a string has no method length with 1 argument"),
-    ] {
-        let (text, method) = call[1..].split_once("'.").unwrap();
-        assert_eq!(render(&format!("#set($s = '{text}')$s.{method}")), expected, "{call}");
-    }
+    ]);
 }
 
 /// The examples of `java.lang.String.split`, and its rules for empty texts.
@@ -311,4 +325,14 @@ fn what_a_method_builds_is_counted_before_it_is_built() {
         let found = render(template);
         assert_eq!(!found.starts_with("error"), is_allowed, "{template}: {found:.200}");
     }
+}
+
+/// A path with a wildcard may look at the whole body, a plain one goes to its place.
+#[test]
+fn a_body_is_looked_through_as_often_as_it_is_paid_for() {
+    let body = format!(r#"{{"a": 1, "b": "{}"}}"#, "x".repeat(1_000_000));
+    let read = |path: &str| format!("#foreach($i in [1..200])#set($x = $input.path('{path}'))#end$x");
+    assert_eq!(try_render(&read("$.a"), &body, &mut Map::new()), Ok("1".into()));
+    let error = try_render(&read("$..a"), &body, &mut Map::new()).unwrap_err().to_string();
+    assert!(error.contains("MiB of text"), "{error}");
 }
