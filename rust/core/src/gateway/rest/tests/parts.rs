@@ -118,7 +118,7 @@ const PLACE: Place<'_> = Place { api: "api", stage: "dev", method: "/pets/GET" }
 /// Saturday 28 November 2026, 12:00 UTC.
 const NOW: u64 = 1_795_867_200_000;
 
-fn plan(more: Value) -> UsagePlan {
+fn plan(more: &Value) -> UsagePlan {
     let mut plan = json!({"id": "p", "name": "plan", "apiStages": [{"apiId": "api", "stage": "dev"}], "keys": ["k"]});
     plan.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     serde_json::from_value(plan).unwrap()
@@ -131,7 +131,7 @@ fn key_made_at(created_date: u64) -> ApiKey {
 #[test]
 fn an_offset_counts_in_the_first_period_of_a_key() {
     for (period, first, next) in [("DAY", 0, 1), ("WEEK", 0, 1), ("MONTH", 0, 3)] {
-        let plan = plan(json!({"quota": {"limit": 5, "offset": 2, "period": period}}));
+        let plan = plan(&json!({"quota": {"limit": 5, "offset": 2, "period": period}}));
         let key = key_made_at(NOW);
         let client = Client { key: &key, plan: &plan };
         let mut usage = Usage::default();
@@ -158,7 +158,7 @@ fn a_period_begins_on_its_first_day() {
         ("MONTH", NOW + 3 * DAY_MS, day + 3),
         ("WEEK", 0, 0),
     ] {
-        let plan = plan(json!({"quota": {"limit": 5, "offset": 0, "period": period}}));
+        let plan = plan(&json!({"quota": {"limit": 5, "offset": 0, "period": period}}));
         let key = key_made_at(0);
         let grant = Usage::default().grant(Client { key: &key, plan: &plan }, 5, at).unwrap();
         assert_eq!(grant, Grant { plan: "p".into(), key: "k".into(), first_day, requests: 0 }, "{period} {at}");
@@ -167,7 +167,7 @@ fn a_period_begins_on_its_first_day() {
 
 #[test]
 fn counts_and_grants_are_kept_for_ninety_days() {
-    let plan = plan(json!({"quota": {"limit": 9, "offset": 0, "period": "DAY"}}));
+    let plan = plan(&json!({"quota": {"limit": 9, "offset": 0, "period": "DAY"}}));
     let key = key_made_at(0);
     let client = Client { key: &key, plan: &plan };
     let kept = |days_ago: u64| {

@@ -295,7 +295,7 @@ fn input_and_utilities_answer_for_what_they_are_given() {
         assert!(error.starts_with("error: line 1: ") && error.contains(words), "{template}: {error}");
     }
     let body = r#"{"t": "\n\r\t\b\f\u0001\u007f\u0080\u001f ~\"'/\\\ud83d\ude00"}"#;
-    let escaped = r#"\n\r\t\b\f\u0001"#.to_owned() + "\u{7f}" + r#"\u0080\u001F ~\"\'\/\\\uD83D\uDE00"#;
+    let escaped = r"\n\r\t\b\f\u0001".to_owned() + "\u{7f}" + r#"\u0080\u001F ~\"\'\/\\\uD83D\uDE00"#;
     assert_eq!(try_render("$util.escapeJavaScript($input.path('$.t'))", body, &mut Map::new()), Ok(escaped));
     assert_eq!(try_render("$input.path('$.a')", "{", &mut context()), Err(RenderError::NoJson));
     assert_eq!(
