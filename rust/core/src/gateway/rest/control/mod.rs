@@ -22,7 +22,7 @@ mod resources;
 mod stages;
 mod tags;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validators;
 
 pub use gateway_responses::gateway_response;

@@ -1,5 +1,18 @@
 //! What a user notices of the control calls that no recording shows.
 
+mod apis;
+mod corpus;
+mod documents;
+mod imports;
+mod integrations;
+mod members;
+mod methods;
+mod parts;
+mod plans;
+mod rest;
+pub(crate) mod script;
+mod stages;
+
 use std::fmt::Write as _;
 
 use serde_json::{json, Value};

@@ -1,5 +1,7 @@
 //! What a user notices of the calls that no client of AWS's shows.
 
+mod calls;
+
 use serde_json::{json, Value};
 
 use super::*;
