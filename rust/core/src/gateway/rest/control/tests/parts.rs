@@ -77,7 +77,7 @@ fn a_model_is_a_schema_under_a_name() {
         "#,
     );
     // One that names itself is used by no other.
-    let own = r##"{\"properties\": {\"child\": {\"$ref\": \"https://apigateway.amazonaws.com/restapis/$api.id/models/Tree\"}}}"##;
+    let own = r#"{\"properties\": {\"child\": {\"$ref\": \"https://apigateway.amazonaws.com/restapis/$api.id/models/Tree\"}}}"#;
     rest.play(&format!(
         "@ restApiId=$api\nCreateModel {{\"name\": \"Tree\", \"contentType\": \"application/json\", \"schema\": \"{own}\"}}
 DeleteModel modelName=Tree => {{}}"

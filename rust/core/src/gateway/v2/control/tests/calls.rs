@@ -450,6 +450,9 @@ fn deployments_are_made_by_calls_and_by_changes() {
         after = GetStage StageName=dev
         GetDeployments -> {"Items": [{}, {}]}
         GetDeployment DeploymentId=$before.DeploymentId ! NotFound Invalid Deployment identifier specified $before.DeploymentId
+        UpdateStage StageName=dev Description=d
+        GetDeployments -> {"Items": [{}, {}]}
+        after = GetStage StageName=dev
         # One that does so no longer serves what it served.
         UpdateStage StageName=dev AutoDeploy:=false -> {"AutoDeploy": false, "DeploymentId": "$after.DeploymentId"}
         UpdateApi Description=e
