@@ -166,8 +166,16 @@ impl<'v> Walk<'v> {
     /// Count what a comparison of two values looks at, at most: the whole of the smaller one.
     pub(super) fn visit_both(&mut self, left: &Value, right: &Value) -> Result<(), Stop> {
         let most = VISITS_MAX.saturating_sub(self.visits) + 1;
-        let least = size(left, most);
-        self.visit(size(right, least))
+        // Neither is counted far beyond the other: a filter compares a large value with each of many small ones.
+        let mut limit = 16;
+        while limit < most {
+            let least = size(left, limit).min(size(right, limit));
+            if least < limit {
+                return self.visit(least);
+            }
+            limit *= 2;
+        }
+        self.visit(size(left, most).min(size(right, most)))
     }
 
     /// Count a text that is looked through.
