@@ -35,8 +35,8 @@ impl Timeline {
     /// When a wait that begins now is over. A millisecond that has begun does not count: the wait would end early.
     pub(crate) fn after(&self, wait_ms: u64, now: &Now) -> u64 {
         let at_ms = self.at(now);
-        let has_begun = wait_ms > 0 && self.mono_ns(at_ms) < now.mono_ns;
-        at_ms + wait_ms + u64::from(has_begun)
+        let has_begun = now.mono_ns.abs_diff(self.start_ns) % NS_PER_MS > 0;
+        at_ms + wait_ms + u64::from(has_begun && wait_ms > 0)
     }
 
     /// When the monotonic clock will be at a moment.
@@ -44,12 +44,12 @@ impl Timeline {
         at_ms.saturating_sub(self.start_ms).saturating_mul(NS_PER_MS).saturating_add(self.start_ns)
     }
 
-    /// What to write down for a moment to come.
+    /// What to write down for a moment to come. It is never earlier, and may be a millisecond later.
     pub(crate) fn wall_ms(&self, at_ms: u64, now: &Now) -> u64 {
         now.wall_ms + at_ms.saturating_sub(self.at(now))
     }
 
-    /// A deadline that was written down, at most `wait_ms_max` from now.
+    /// A deadline that was written down, at most `wait_ms_max` from now. The wall clock is read in milliseconds: it may be one early or late.
     pub(crate) fn deadline(&self, wall_ms: u64, wait_ms_max: u64, now: &Now) -> u64 {
         self.after(wall_ms.saturating_sub(now.wall_ms).min(wait_ms_max), now)
     }
@@ -84,8 +84,8 @@ mod tests {
 
     #[test]
     fn no_wait_is_over_early_and_none_is_a_millisecond_late() {
-        for mono_ns in [7_500_000, 7_500_001, 8_000_000, 8_499_999, 8_500_000, 123_456_789] {
-            for wait_ms in [1, 2, 30_000] {
+        for mono_ns in [6_000_000, 7_499_999, 7_500_000, 7_500_001, 8_000_000, 8_499_999, 8_500_000, 123_456_789] {
+            for wait_ms in [2, 3, 30_000] {
                 let over_ns = timeline().mono_ns(timeline().after(wait_ms, &at(mono_ns)));
                 let late_ns = over_ns.checked_sub(mono_ns + wait_ms * NS_PER_MS).expect("it is not early");
                 assert!(late_ns < NS_PER_MS, "{mono_ns} + {wait_ms} ms: {late_ns}");

@@ -267,6 +267,7 @@ impl Router {
     /// Add a route; false if another one has the same method and the same path but for the names of variables.
     pub fn add(&mut self, key: &RouteKey, route: RouteId) -> bool {
         let RouteKey::Path { method, segments } = key else { return self.fallback.replace(route).is_none() };
+        debug_assert!(segments.len() <= SEGMENTS_MAX, "a search goes as deep as the longest route");
         let mut node = &mut self.root;
         for segment in segments {
             node = match segment {

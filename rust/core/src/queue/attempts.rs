@@ -7,7 +7,8 @@ use std::collections::{HashMap, VecDeque};
 
 use super::protocol::Handle;
 
-const VALID_MS: u64 = 300_000;
+/// How long a receive can be asked for again.
+pub(super) const VALID_MS: u64 = 300_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
@@ -19,8 +20,7 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// Remember a receive. Over `most` the oldest ones are forgotten.
-    pub(super) fn remember(&mut self, id: &str, handles: Vec<Handle>, now_ms: u64, most: usize) {
-        let until_ms = now_ms + VALID_MS;
+    pub(super) fn remember(&mut self, id: &str, handles: Vec<Handle>, until_ms: u64, most: usize) {
         self.by_id.insert(id.to_owned(), (until_ms, handles));
         self.order.push_back((until_ms, id.to_owned()));
         while self.order.len() > most {

@@ -1,5 +1,6 @@
 //! Handing messages out.
 
+use super::attempts;
 use super::fifo::GroupId;
 use super::machine::{Held, Known, Place, QueueMachine};
 use super::protocol::{Command, Delivery, Handle, Hold, Kind, OverLimit, Receive, Row};
@@ -26,7 +27,8 @@ impl QueueMachine {
         let deliveries: Vec<Delivery> = pulled.into_iter().map(|one| self.hand_out(one, receive.hold, now)).collect();
         if let Some(attempt) = receive.attempt.filter(|_| !deliveries.is_empty()) {
             let handles = deliveries.iter().map(|delivery| delivery.handle).collect();
-            self.attempts.remember(attempt, handles, self.timeline.at(now), in_flight_max as usize);
+            let until = self.timeline.after(attempts::VALID_MS, now);
+            self.attempts.remember(attempt, handles, until, in_flight_max as usize);
         }
         Ok(deliveries)
     }

@@ -241,7 +241,7 @@ fn a_declared_api_is_served_as_it_says() {
     ] {
         assert_eq!(api.stage(path), expected, "{path}");
     }
-    // Behind one authoriser, what asks for another scope is not alike.
+    // Behind one authorizer, what asks for another scope is not alike.
     let scoped = |key: &str, scopes: &[&str]| json!({"key": key, "target": {"url": "http://h"}, "authorizer": "a0", "scopes": scopes});
     let api = compile(&json!({"name": "n", "authorizers": authorizers(1), "routes": [
         scoped("ANY /{rest+}", &[]), scoped("ANY /admin/{rest+}", &["admin"])]}))

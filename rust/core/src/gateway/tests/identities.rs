@@ -1,4 +1,4 @@
-//! Who a request comes from, what authorisers and handlers say, and what is written down of it.
+//! Who a request comes from, what authorizers and handlers say, and what is written down of it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

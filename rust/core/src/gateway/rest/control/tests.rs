@@ -349,7 +349,7 @@ fn what_a_program_declares_is_served_by_its_stage_and_by_nothing_less() {
     assert!(of.done("GetRestApi", json!({"restApiId": id})).get("declaredMethods").is_none());
 }
 
-/// A start took away a method that the program declares while it runs, as one whose authoriser a call makes first.
+/// A start took away a method that the program declares while it runs, as one whose authorizer a call makes first.
 #[test]
 fn what_is_declared_late_is_never_declared_no_longer() {
     let mut of = Try::new();

@@ -9,6 +9,11 @@ use super::patterns::whole;
 use super::render::Render;
 use super::value::Value;
 
+/// As Java has it: what stands between words, but for spaces that hold them together.
+fn is_whitespace(one: char) -> bool {
+    (one.is_whitespace() && !matches!(one, '\u{a0}' | '\u{2007}' | '\u{202f}')) || ('\u{1c}'..='\u{1f}').contains(&one)
+}
+
 impl<'a> Render<'a> {
     /// Call a method of a string; none where there is no such method.
     pub(super) fn method_of_text(
@@ -37,7 +42,8 @@ impl<'a> Render<'a> {
         }
         let numbers: Vec<Option<i64>> = arguments.iter().map(numbers::whole).collect();
         let changed = match (name, &given[..], &numbers[..]) {
-            ("strip" | "trim", [], _) => text.trim().into(),
+            ("strip", [], _) => text.trim_matches(is_whitespace).into(),
+            ("trim", [], _) => text.trim_matches(|one| one <= ' ').into(),
             ("toString", [], _) => Rc::clone(text),
             ("toLowerCase", [], _) => text.to_lowercase().into(),
             ("toUpperCase", [], _) => text.to_uppercase().into(),

@@ -13,7 +13,7 @@ use super::super::crash::Ending;
 use super::super::events::HOPS_MAX;
 use super::super::{Ledger, Promise};
 use super::store::{number_of, PAGE};
-use super::{name_of_body, Entry, Fate, Log, State};
+use super::{name_of_body, Entry, Fate, Log, State, ROUNDED_NS};
 
 impl Ledger {
     /// The process has ended: what the next one finds.
@@ -143,7 +143,7 @@ impl Ledger {
             entry.received = before.received + u32::from(matches!(before.state, State::Flying(_)));
             entry.may_go = before.may_go;
             if let (State::Held { told_ns, by, .. }, false) = (before.state, may_lose) {
-                entry.state = State::Held { until_ns: told_ns, told_ns, by };
+                entry.state = State::Held { until_ns: told_ns.saturating_sub(ROUNDED_NS), told_ns, by };
             }
         }
         log.left += usize::from(!stopped);

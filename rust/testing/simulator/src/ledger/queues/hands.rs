@@ -133,7 +133,7 @@ impl Ledger {
     /// Until when a message is nobody else's that was received then; a clock that was set meanwhile makes that uncertain.
     fn held_until(&self, since_ns: u64, visibility_ms: u64) -> u64 {
         let is_certain = self.queues.clock_set_ns.is_none_or(|set_ns| set_ns < since_ns);
-        let until_ns = (since_ns + visibility_ms * 1_000_000).saturating_sub(ROUNDED_NS);
+        let until_ns = since_ns + visibility_ms * 1_000_000;
         if is_certain {
             until_ns
         } else {

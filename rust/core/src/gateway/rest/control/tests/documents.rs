@@ -252,7 +252,7 @@ fn a_small_api_makes_a_small_document() {
     assert_eq!(exported(&mut rest, "swagger", "apigateway"), of_2);
 }
 
-/// Links to models of AWS's form are the document's own, others stay; what a REQUEST authoriser reads is no header's name.
+/// Links to models of AWS's form are the document's own, others stay; what a REQUEST authorizer reads is no header's name.
 #[test]
 fn links_and_names_of_headers_are_the_documents() {
     let mut rest = imported(&small(json!({

@@ -1,4 +1,4 @@
-//! Models, validators, authorisers, gateway responses, texts, certificates and tags.
+//! Models, validators, authorizers, gateway responses, texts, certificates and tags.
 
 use std::fmt::Write as _;
 
@@ -167,7 +167,7 @@ fn a_validator_says_what_is_looked_at() {
     );
 }
 
-const AUTHORISERS: &str = r#"
+const AUTHORIZERS: &str = r#"
         @ restApiId=$api authorizerUri=LAMBDA identitySource=method.request.header.A type=TOKEN
         one = CreateAuthorizer {"name": "one", "authType": "oauth2", "authorizerCredentials": "arn:role",
                 "identityValidationExpression": "a.*", "authorizerResultTtlInSeconds": 3600}
@@ -234,10 +234,10 @@ const AUTHORISERS: &str = r#"
         "#;
 
 #[test]
-fn an_authoriser_decides_who_is_let_in() {
+fn an_authorizer_decides_who_is_let_in() {
     let uri = "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:1:function:f/invocations";
     let mut rest = api();
-    rest.play(&AUTHORISERS.replace("LAMBDA", uri));
+    rest.play(&AUTHORIZERS.replace("LAMBDA", uri));
     let mut script =
         format!("@ restApiId=$api authorizerUri={uri} identitySource=method.request.header.A type=TOKEN\n");
     script += "CreateAuthorizer name=b identityValidationExpression=( ! BadRequest Invalid identity validation expression: (\n";

@@ -88,7 +88,7 @@ fn check(row: &str, answer: &Result<Value, Fault>, wanted: Option<(char, String)
 fn has(value: &Value, wanted: &Value) -> bool {
     match (value, wanted) {
         (Value::Object(of), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| match of.get(name) {
-            Some(value) => has(value, wanted),
+            Some(value) => !wanted.is_null() && has(value, wanted),
             None => wanted.is_null(),
         }),
         (Value::Array(of), Value::Array(wanted)) => {

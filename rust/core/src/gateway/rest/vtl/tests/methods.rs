@@ -45,6 +45,8 @@ fn strings_have_javas_methods() {
         ("''.hashCode()", "0"),
         ("' a '.trim()", "a"),
         ("' a '.strip()", "a"),
+        ("'\u{a0}a\u{1f}'.trim()", "\u{a0}a"),
+        ("'\u{a0}a\u{2003}'.strip()", "\u{a0}a"),
         ("' a '.toString()", " a "),
         ("'aB'.toLowerCase()", "ab"),
         ("'aB'.toUpperCase()", "AB"),
@@ -63,13 +65,19 @@ fn strings_have_javas_methods() {
         ("'ab'.replaceAll('b', '\\$1')", "a$1"),
         ("'ab'.replaceAll('b', '\\\\x')", "a\\x"),
         ("'ab'.replaceAll('b', '\\x')", "ax"),
-        ("'ab'.replaceAll('b', '5$')", "a5$"),
-        ("'ab'.replaceAll('b', '$x')", "a$x"),
         ("'ab'.repeat(3)", "ababab"),
         ("'ab'.repeat(0)", ""),
         ("'abc'.matches('a.c')", "true"),
         ("'abcd'.matches('a.c')", "false"),
         ("'abcd'.matches('x|abcd')", "true"),
+    ]);
+}
+
+#[test]
+fn what_java_refuses_or_lacks_is_taken_where_it_can_only_mean_one_thing() {
+    check_strings(&[
+        ("'ab'.replaceAll('b', '5$')", "a5$"),
+        ("'ab'.replaceAll('b', '$x')", "a$x"),
         ("'x'.parseInt('-12')", "-12"),
         ("'x'.parseLong('12')", "12"),
         ("'x'.parseDouble(' 1.5 ')", "1.5"),
@@ -81,6 +89,13 @@ fn strings_have_javas_methods() {
         ("'12'.longValue()", "12"),
         ("'1.5'.doubleValue()", "1.5"),
         ("'1.5'.floatValue()", "1.5"),
+        ("'x'.parseInt('1.5')", "error: line 1: For input string: \"1.5\""),
+        ("'x'.parseInt('y')", "error: line 1: For input string: \"y\""),
+        ("'x'.parseDouble('y')", "error: line 1: For input string: \"y\""),
+        ("'x'.parseInt('1', '2')", "error: line 1: a string has no method parseInt with 2 arguments"),
+        ("'x'.parseInt()", "error: line 1: a string has no method parseInt with 0 arguments"),
+        ("'x'.parseBoolean()", "error: line 1: a string has no method parseBoolean with 0 arguments"),
+        ("'x'.valueOf()", "error: line 1: a string has no method valueOf with 0 arguments"),
     ]);
 }
 
@@ -106,15 +121,8 @@ fn what_a_string_cannot_do_is_an_error_of_the_template() {
         ("'Hello'.substring(0, 6)", "error: line 1: String index out of range: 0 to 6 of 5"),
         ("'Hello'.charAt(5)", "error: line 1: String index out of range: 5 to 6 of 5"),
         ("'a'.repeat(-1)", "error: line 1: repeat takes no negative count"),
-        ("'x'.parseInt('1.5')", "error: line 1: For input string: \"1.5\""),
-        ("'x'.parseInt('y')", "error: line 1: For input string: \"y\""),
         ("'y'.intValue()", "error: line 1: For input string: \"y\""),
-        ("'x'.parseDouble('y')", "error: line 1: For input string: \"y\""),
-        ("'x'.parseInt('1', '2')", "error: line 1: a string has no method parseInt with 2 arguments"),
-        ("'x'.parseInt()", "error: line 1: a string has no method parseInt with 0 arguments"),
         ("'x'.intValue('1')", "error: line 1: a string has no method intValue with 1 argument"),
-        ("'x'.parseBoolean()", "error: line 1: a string has no method parseBoolean with 0 arguments"),
-        ("'x'.valueOf()", "error: line 1: a string has no method valueOf with 0 arguments"),
         ("'x'.trim('x')", "error: line 1: a string has no method trim with 1 argument"),
         ("'x'.charAt('y')", "error: line 1: a string has no method charAt with 1 argument"),
         ("'x'.length(1)", "error: line 1: a string has no method length with 1 argument"),

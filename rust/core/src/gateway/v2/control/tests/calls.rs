@@ -303,7 +303,7 @@ fn sockets_have_rules_of_their_own() {
 }
 
 #[test]
-fn authorisers_fit_their_routes() {
+fn authorizers_fit_their_routes() {
     let mut made = Made::http();
     made.play(
         &r#"
@@ -481,7 +481,7 @@ fn deployments_are_made_by_calls_and_by_changes() {
     assert!(OPERATIONS.iter().all(|name| !name.starts_with("Get")));
 }
 
-/// Routes to a function and a server, with each kind of authoriser.
+/// Routes to a function and a server, with each kind of authorizer.
 fn document() -> Value {
     let integration = |more: Value| {
         let mut of = json!({"payloadFormatVersion": "1.0"});
