@@ -9,6 +9,7 @@ import time
 import pytest
 
 from forebay import ExecutionFailed
+from forebay._model import limits
 from forebay.integrations import ObjectStore
 from forebay.integrations import maps as maps_module
 from forebay.integrations import objects as objects_module
@@ -347,7 +348,7 @@ async def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     for key, more in (("a.json", 1), ("b.json", 0), ("c.json.gz", 1)):
         await store.put("in", key, b"")
         with (tmp_path / "in" / key).open("r+b") as file:
-            file.truncate(maps_module._FILE_BYTES + more)
+            file.truncate(limits.MAP_FILE_BYTES_MAX + more)
 
     async def get(bucket, key):
         got.append(key)

@@ -7,7 +7,7 @@ from typing import Final
 from forebay import _core
 
 # Quotas of Lambda: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-REQUEST_BYTES_MAX: Final = 6 * 1024 * 1024
+REQUEST_BYTES_MAX: Final = _core.limits["REQUEST_BYTES_MAX"]
 RESPONSE_BYTES_MAX: Final = _core.limits["RESPONSE_BYTES_MAX"]
 CONCURRENCY_DEFAULT: Final = 1000
 CONCURRENCY_MAX: Final = _core.limits["CONCURRENCY_MAX"]
@@ -54,6 +54,7 @@ BUS_NAME_CHARACTERS_MAX: Final = _core.limits["BUS_NAME_CHARACTERS_MAX"]
 WORKFLOW_NAME_CHARACTERS_MAX: Final = _core.limits["WORKFLOW_NAME_CHARACTERS_MAX"]
 EXECUTION_NAME_CHARACTERS_MAX: Final = WORKFLOW_NAME_CHARACTERS_MAX
 EXECUTION_INPUT_BYTES_MAX: Final = _core.limits["EXECUTION_INPUT_BYTES_MAX"]
+MAP_FILE_BYTES_MAX: Final = _core.limits["MAP_FILE_BYTES_MAX"]
 TASK_ERROR_CHARACTERS_MAX: Final = _core.limits["TASK_ERROR_CHARACTERS_MAX"]
 TASK_CAUSE_CHARACTERS_MAX: Final = _core.limits["TASK_CAUSE_CHARACTERS_MAX"]
 RULE_NAME_CHARACTERS_MAX: Final = _core.limits["RULE_NAME_CHARACTERS_MAX"]

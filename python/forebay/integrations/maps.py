@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import orjson
 
 from forebay import _core
+from forebay._model import limits
 from forebay.errors import InvalidParameterValue, ResourceNotFound
 from forebay.integrations.port import Sizes, TaskError, Walks
 from forebay.integrations.threads import FILE_THREADS, FILES, Turns
@@ -33,7 +34,6 @@ WRITES: Final = ("s3:putObject",)
 _PAGE_ITEMS: Final = 1_000
 _PAGE_BYTES: Final = 1 << 20
 """What a page has at most together, unless one item is larger."""
-_FILE_BYTES: Final = 64 << 20
 _FILES_BYTES: Final = 256 << 20
 """What the items of files that are kept between two pages have together, unless one file has more."""
 _LARGE_BYTES: Final = 256 << 10
@@ -188,8 +188,10 @@ class MapFiles:
         size = await self._objects.size(bucket, key) if isinstance(self._objects, Sizes) else 0
         is_packed = key.endswith(".gz")
         # What cannot be packed is a little larger for it.
-        if size > _FILE_BYTES + (_LARGE_BYTES if is_packed else 0):
-            raise TaskError("States.ItemReaderFailed", f"The file has {size} bytes; at most {_FILE_BYTES} are read")
+        if size > limits.MAP_FILE_BYTES_MAX + (_LARGE_BYTES if is_packed else 0):
+            raise TaskError(
+                "States.ItemReaderFailed", f"The file has {size} bytes; at most {limits.MAP_FILE_BYTES_MAX} are read"
+            )
         return is_packed or size >= _LARGE_BYTES
 
     async def _read_manifest(
@@ -323,11 +325,13 @@ def _items_of(key: str, data: bytes, form: dict[str, Any], most: int | None) -> 
 def _unpacked(key: str, data: bytes) -> bytes:
     unpacked = zlib.decompressobj(wbits=31)
     try:
-        found = unpacked.decompress(data, _FILE_BYTES)
+        found = unpacked.decompress(data, limits.MAP_FILE_BYTES_MAX)
     except zlib.error as error:
         raise TaskError("States.ItemReaderFailed", f"{key}: {error}") from error
     if not unpacked.eof:
-        raise TaskError("States.ItemReaderFailed", f"{key} is cut off, or holds more than {_FILE_BYTES} bytes")
+        raise TaskError(
+            "States.ItemReaderFailed", f"{key} is cut off, or holds more than {limits.MAP_FILE_BYTES_MAX} bytes"
+        )
     return found
 
 

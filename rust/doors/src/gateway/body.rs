@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_engine::base::limits::REQUEST_BYTES_MAX;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,7 +13,7 @@ use crate::gateway::head::Head;
 use crate::http::listener::discard;
 
 /// Most bytes of a body: the event that it becomes may have as many.
-pub(super) const BODY_BYTES_MAX: usize = 6 * 1024 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 /// In each window a body brings as much as this, or it is cut.
 const WINDOW: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: usize = 10 * 1024;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::EngineError;
 use crate::base::limits::{
-    EVENT_AGE_MS_MAX, EVENT_AGE_MS_MIN, EVENT_FIRST_RETRY_DELAY_MS, EVENT_RETRY_ATTEMPTS_MAX,
+    BACKOFF_MS, EVENT_AGE_MS_MAX, EVENT_AGE_MS_MIN, EVENT_FIRST_RETRY_DELAY_MS, EVENT_RETRY_ATTEMPTS_MAX,
     EVENT_SECOND_RETRY_DELAY_MS,
 };
 
@@ -76,7 +76,7 @@ impl Asynchronous {
             maximum_retry_attempts: self.maximum_retry_attempts,
             maximum_event_age_ms: self.maximum_event_age_ms,
             retry_delays_ms: self.retry_delays_ms.clone(),
-            backoff_ms: (1_000, 300_000),
+            backoff_ms: BACKOFF_MS,
             is_off,
             waiting_max: WAITING_MAX,
         }

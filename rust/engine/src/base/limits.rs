@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 
 /// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
 pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// First and longest wait of what did not reach its function or its destination, doubled each time, ms.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+pub(crate) const BACKOFF_MS: (u64, u64) = (1_000, 300_000);
+
 macro_rules! limits {
     ($($(#[$doc:meta])+ $name:ident: $type:ty = $value:expr;)*) => {
         $($(#[$doc])+ pub const $name: $type = $value;)*
@@ -27,8 +32,11 @@ limits! {
     SCALING_BURST_MAX: u64 = token_bucket::BURST_MAX;
     /// Most permits that come into use in a minute. Ours: what the arithmetic holds.
     SCALING_PER_MINUTE_MAX: u64 = token_bucket::TOKENS_MAX;
-    /// Greatest response. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-    RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+    /// Greatest payload of a request whose answer is waited for.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+    REQUEST_BYTES_MAX: usize = 6 * 1024 * 1024;
+    /// Greatest response: the same page.
+    RESPONSE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 100;
 
     /// Most bytes of an event. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
     EVENT_BYTES_MAX: usize = 1_048_576;
@@ -118,6 +126,8 @@ limits! {
     WORKFLOW_NAME_CHARACTERS_MAX: usize = 80;
     /// Most bytes of an execution's input: the same page.
     EXECUTION_INPUT_BYTES_MAX: usize = machine::DATA_MAX;
+    /// Most bytes of a file that a Map state reads as a whole. Ours.
+    MAP_FILE_BYTES_MAX: usize = machine::reader::FILE_MAX;
     /// Most characters of the error that a task or an execution has failed with.
     /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html>
     TASK_ERROR_CHARACTERS_MAX: usize = machine::ERROR_CHARS_MAX;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{json, Value};
 
 use crate::base::error::EngineError;
+use crate::base::limits::BACKOFF_MS;
 use crate::base::timers::Timer;
 use crate::commit::rows::OnItsWay;
 use crate::commit::target::Target;
@@ -32,8 +33,6 @@ use crate::store::port::{StoreError, Table};
 const UNDER_WAY_BYTES_MAX: usize = 16 << 20;
 /// Most keys of one mapping kept in memory; beyond, they are found again in the store.
 const KEYS_MAX: usize = 10_000;
-/// First and longest delay before another try, ms.
-const BACKOFF_MS: (u64, u64) = (1_000, 300_000);
 /// Rows read at once, each may hold a batch of 6 MB, and reads of one look into the store.
 const ROWS: usize = 16;
 const READS: usize = 64;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use forebay_engine::api::function::{Named, Update};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::base::limits::REQUEST_BYTES_MAX;
 use forebay_engine::base::trace::Origin;
 use http::{HeaderName, HeaderValue};
 use serde_json::{json, Map, Value as Json};
@@ -80,9 +81,6 @@ super::operations! {
     ListFunctionUrlConfigs => list_function_url_configs,
 }
 
-/// Most bytes of a payload whose answer is waited for.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const PAYLOAD_BYTES_MAX: usize = 6_291_456;
 /// Items of a page.
 pub(super) const PAGE: usize = 50;
 
@@ -280,8 +278,8 @@ async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
 }
 
 async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<Value, Fault> {
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        let text = format!("Request must be smaller than {PAYLOAD_BYTES_MAX} bytes for the InvokeFunction operation");
+    if payload.len() > REQUEST_BYTES_MAX {
+        let text = format!("Request must be smaller than {REQUEST_BYTES_MAX} bytes for the InvokeFunction operation");
         return Err(fault(EngineError::TooLarge(text)));
     }
     let name = target.qualified();

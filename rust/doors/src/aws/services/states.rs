@@ -79,7 +79,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The error of a name that another state machine has.
 const EXISTS: &str = "StateMachineAlreadyExists";
 /// The engine's refusals begin with AWS's words for them: `Invalid Token: '…'`.
-const WORDS: [(&str, &str); 16] = [
+const WORDS: [(&str, &str); 15] = [
     ("Execution Already Exists", "ExecutionAlreadyExists"),
     ("Execution Does Not Exist", "ExecutionDoesNotExist"),
     ("Execution Not Redrivable", "ExecutionNotRedrivable"),
@@ -88,7 +88,6 @@ const WORDS: [(&str, &str); 16] = [
     ("State Machine Type Not Supported", "StateMachineTypeNotSupported"),
     ("Activity Does Not Exist", "ActivityDoesNotExist"),
     ("Task Timed Out", "TaskTimedOut"),
-    ("Task Does Not Exist", "TaskDoesNotExist"),
     ("Invalid Token", "InvalidToken"),
     ("Invalid Output", "InvalidOutput"),
     ("Invalid State Machine Execution Input", "InvalidExecutionInput"),
