@@ -317,6 +317,10 @@ def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
             "workflow w: the history of arn:x:express:w:one:1 has not all of its events: an execution keeps 25,000 events",
         ),
         (
+            {"what": "history long", "of": "w", "arn": "arn:one", "name": "one", "events": 20_000, "most": 25_000},
+            "workflow w: the history of arn:one has 20,000 events, and at 25,000 the execution fails",
+        ),
+        (
             {
                 "what": "execution failed",
                 "of": "w",

@@ -289,6 +289,13 @@ def _events_left_out(event: dict[str, Any]) -> str:
     return f"workflow {event['of']}: the history of {event['arn']} has not all of its events: {event['text']}"
 
 
+def _history_long(event: dict[str, Any]) -> str:
+    return (
+        f"workflow {event['of']}: the history of {event['arn']} has {event['events']:,} events, and at {event['most']:,} "
+        "the execution fails: give its work to executions of their own, as a distributed Map does"
+    )
+
+
 def _execution_failed(event: dict[str, Any]) -> str:
     ended = "timed out" if event["status"] == "TIMED_OUT" else "failed"
     # Names of states, and an error of a Fail state, may be any text.
@@ -323,5 +330,6 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "no bus": _no_bus,
     "job not stopped": _job_not_stopped,
     "events left out": _events_left_out,
+    "history long": _history_long,
     "execution failed": _execution_failed,
 }

@@ -311,6 +311,8 @@ catalogue! {
         "Executions that were stopped.";
     ExecutionThrottled: "forebay_workflow_execution_throttled_total", Some(states("ExecutionThrottled", "Count")), Counter, Count, ["workflow"], NONE,
         "Steps of executions that waited for the rate of transitions.";
+    LongHistories: "forebay_workflow_long_histories_total", None, Counter, Count, ["workflow"], NONE,
+        "Executions whose history has 20,000 events: at 25,000 they fail.";
 
     ApiRequests: "forebay_api_requests_total", Some(gateway("Count", "Count", 1.0)), Counter, Count, ["api", "stage", "route"], NONE,
         "Requests of an API, those without a route and those refused included.";

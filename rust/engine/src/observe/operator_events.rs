@@ -58,6 +58,8 @@ pub(crate) enum OperatorEvent {
     JobNotStopped,
     /// An Express execution keeps no more events.
     EventsLeftOut,
+    /// The history of an execution comes near its limit.
+    HistoryLong,
     /// An execution failed or timed out.
     ExecutionFailed,
     /// An execution ended whose start was traced. It is for the process around the engine, which makes its spans, and for no log.
@@ -90,6 +92,7 @@ impl OperatorEvent {
             Self::Process => "process",
             Self::JobNotStopped => "job not stopped",
             Self::EventsLeftOut => "events left out",
+            Self::HistoryLong => "history long",
             Self::ExecutionFailed => "execution failed",
             Self::ExecutionEnded => "execution ended",
         }

@@ -1,7 +1,7 @@
 //! Logs of machines: their events are records of a log group, in the form that Step Functions writes them to CloudWatch Logs. The app's own
-//! log is told of executions that fail.
+//! log is told of executions that fail, and of those whose history becomes too long.
 
-use forebay_core::workflow::machine::Event;
+use forebay_core::workflow::machine::{Event, EVENTS_MAX};
 use serde_json::{json, Value};
 
 use crate::api::logs::{group_stream, record, stream_note};
@@ -16,6 +16,9 @@ use crate::sources::stream::put;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{MachineRow, RunId};
 use crate::workflows::{Run, WorkflowRoom};
+
+/// At this event of an execution an operator is warned: there is time to split what remains into executions of its own.
+const EVENTS_WARNED: u32 = 20_000;
 
 /// The log stream of a machine.
 fn log_stream(machine: &str) -> String {
@@ -97,6 +100,23 @@ fn message(event: &Event, arn: &str, with_data: bool, redrive_count: u32) -> Str
         "redrive_count": redrive_count.to_string(),
     });
     logged.to_string()
+}
+
+/// The app's log tells of an execution whose history comes near its limit, once: at the limit it fails.
+pub(super) fn tell_of_a_long_history(room: &mut WorkflowRoom<'_>, id: RunId, events: &[Event]) {
+    let Some(run) = room.workflows.runs.get(&id).filter(|run| run.memory.is_none()) else { return };
+    if events.iter().all(|event| event.id != EVENTS_WARNED) {
+        return;
+    }
+    run.machine.meters.long_histories.increment();
+    let machine = &run.machine.row;
+    let fields = json!({
+        "arn": room.below.ctx.run_arn(machine, id, &run.row.name),
+        "name": run.row.name,
+        "events": EVENTS_WARNED,
+        "most": EVENTS_MAX,
+    });
+    room.below.ctx.notice(OperatorEvent::HistoryLong, &machine.name, fields);
 }
 
 /// The app's log tells of an execution that has failed. A child of a distributed Map fails with its Map, or is tolerated.

@@ -206,6 +206,7 @@ struct Meters {
     timed_out: Counter,
     aborted: Counter,
     throttled: Counter,
+    long_histories: Counter,
 }
 
 impl Meters {
@@ -218,6 +219,7 @@ impl Meters {
             timed_out: counter(Metric::ExecutionsTimedOut),
             aborted: counter(Metric::ExecutionsAborted),
             throttled: counter(Metric::ExecutionThrottled),
+            long_histories: counter(Metric::LongHistories),
         }
     }
 

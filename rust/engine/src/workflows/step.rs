@@ -151,6 +151,7 @@ impl WorkflowRoom<'_> {
         match command {
             Command::Record(events) => {
                 logs::log_events(self, id, &events);
+                logs::tell_of_a_long_history(self, id, &events);
                 map_children::name_begun(self, id, &events);
                 let workflows = &mut *self.workflows;
                 if let Some(run) = workflows.runs.get_mut(&id) {

@@ -226,3 +226,24 @@ fn a_bucket_is_full_again_when_its_own_limit_changes() {
     limit(|limits| limits.express_starts = so_many(2));
     assert_eq!(kinds.map(start), [false, true]);
 }
+
+/// An execution without end failed one day with no word before: it had reached its limit of 25,000 events.
+#[test]
+fn an_operator_is_warned_once_before_a_history_reaches_its_limit() {
+    let mut engine = TestEngine::new();
+    let endless =
+        json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}});
+    engine.workflow("w", &endless);
+    let arn = engine.start("one", &json!({})).unwrap();
+    let mut told = engine.notices();
+    while engine.execution("one")["status"] == "RUNNING" {
+        engine.advance(SECOND / 100);
+        told.extend(engine.notices());
+    }
+    let warned: Vec<Value> = told.into_iter().filter(|one| one["what"] == "history long").collect();
+    let expected = json!({
+        "what": "history long", "of": "w", "count": 1, "arn": arn["arn"], "name": "one", "events": 20_000, "most": 25_000,
+    });
+    assert_eq!(warned, [expected]);
+    assert_eq!(engine.engine.with(|rooms| rooms.workflows.machine("w").unwrap().meters.long_histories.get()), 1);
+}
