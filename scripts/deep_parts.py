@@ -295,7 +295,7 @@ PARTS = [
         "faults planted in the core, each of which a test must find or `equivalents.toml` must name",
         "faults",
         400,
-        200,
+        100,
         [sys.executable, "scripts/mutants.py", "{count}", "--seed", "{seed}"],
         variables={},
         tests=(*CORE, "tests/reliability/equivalents.toml"),
