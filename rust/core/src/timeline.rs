@@ -35,7 +35,7 @@ impl Timeline {
     /// When a wait that begins now is over. A millisecond that has begun does not count: the wait would end early.
     pub(crate) fn after(&self, wait_ms: u64, now: &Now) -> u64 {
         let at_ms = self.at(now);
-        let has_begun = now.mono_ns.abs_diff(self.start_ns) % NS_PER_MS > 0;
+        let has_begun = !now.mono_ns.abs_diff(self.start_ns).is_multiple_of(NS_PER_MS);
         at_ms + wait_ms + u64::from(has_begun && wait_ms > 0)
     }
 

@@ -476,6 +476,22 @@ fn a_member_far_from_the_server_finds_a_dead_owner_as_soon_as_any_other() {
 }
 
 #[test]
+fn a_member_is_looked_at_when_its_time_is_over_and_not_up_to_a_look_later() {
+    let [before, silent] = [9, 10].map(|beat| view(&[("a", 1), ("b", beat)], Some("b"), 4));
+    let (mut lease, _) = joined(&before);
+    // Its last beat is shown first at 1,251 ms: its time is over at 6,251 ms, however long the question before that takes.
+    for asked in (250..=5_750).step_by(250) {
+        let commands = lease.time(asked * MS);
+        let [Command::Ask { number, .. }] = commands[..] else { panic!("{commands:?} at {asked}") };
+        lease.answered(number, if asked < 1_250 { &before } else { &silent }, (asked + 1) * MS);
+    }
+    let commands = lease.time(6_040 * MS);
+    let [Command::Ask { number, .. }] = commands[..] else { panic!("{commands:?}") };
+    lease.answered(number, &silent, 6_240 * MS);
+    assert_eq!(lease.next_due(), 6_251 * MS);
+}
+
+#[test]
 fn time_in_which_nobody_answered_is_no_observation() {
     let silent = view(&[("a", 1), ("b", 9)], Some("b"), 4);
     let (mut lease, _) = joined(&silent);

@@ -258,7 +258,7 @@ fn links_and_names_of_headers_are_the_documents() {
     let mut rest = imported(&small(json!({
         "paths": {"/a": {"get": {"responses": {}, "x-amazon-apigateway-integration": mock()}}},
         "components": {
-            "schemas": {"A": {"items": {"$ref": "https://x.y/models/B"}, "x-own": [{"$ref": "#/components/schemas/A"}]}},
+            "schemas": {"A": {"items": {"$ref": "https://x.example.com/models/B"}, "x-own": [{"$ref": "#/components/schemas/A"}]}},
             "securitySchemes": {"one": {
                 "type": "apiKey", "name": "X", "in": "header",
                 "x-amazon-apigateway-authorizer": {"type": "token", "authorizerUri": uri()},
@@ -269,7 +269,7 @@ fn links_and_names_of_headers_are_the_documents() {
         &r#"
         GetModel restApiId=$api modelName=A
             -> {"schema":
-            "{\"items\":{\"$ref\":\"https://x.y/models/B\"},\"x-own\":[{\"$ref\":\"MODELS/A\"}]}"}
+            "{\"items\":{\"$ref\":\"https://x.example.com/models/B\"},\"x-own\":[{\"$ref\":\"MODELS/A\"}]}"}
         GetAuthorizers restApiId=$api
             -> {"items": [{"identitySource": "method.request.header.X", "type": "TOKEN", "authType": "custom"}]}
         CreateAuthorizer restApiId=$api name=two type=REQUEST identitySource=method.request.header.A,method.request.header.B
@@ -280,7 +280,7 @@ fn links_and_names_of_headers_are_the_documents() {
     );
     let document = exported(&mut rest, "oas30", "");
     let components = &document["components"];
-    assert_eq!(components["schemas"]["A"]["items"]["$ref"], "https://x.y/models/B");
+    assert_eq!(components["schemas"]["A"]["items"]["$ref"], "https://x.example.com/models/B");
     assert_eq!(components["schemas"]["A"]["x-own"][0]["$ref"], "#/components/schemas/A");
     assert_eq!(components["securitySchemes"]["one"]["name"], "X");
     assert_eq!(components["securitySchemes"]["two"]["name"], "Unused");

@@ -38,13 +38,13 @@ fn an_integration_is_what_it_is_made_of() {
         PutIntegration type=MOCK uri=x integrationHttpMethod=GET connectionType=INTERNET
             => {"type": "MOCK", "passthroughBehavior": "WHEN_NO_MATCH", "timeoutInMillis": 29000,
                 "cacheNamespace": "$api.rootResourceId", "cacheKeyParameters": []}
-        PutIntegration {"type": "HTTP", "integrationHttpMethod": "POST", "uri": "https://a.b/{c}", "credentials":
+        PutIntegration {"type": "HTTP", "integrationHttpMethod": "POST", "uri": "https://a.example.com/{c}", "credentials":
             "arn:aws:iam::1:role/r",
                 "requestParameters": {"integration.request.header.X": "method.request.header.H"},
                 "requestTemplates": {"application/json": "{}", "text/plain": ""}, "passthroughBehavior": "NEVER",
                 "contentHandling": "CONVERT_TO_TEXT", "timeoutInMillis": 50, "cacheNamespace": "n",
                 "cacheKeyParameters": ["method.request.header.H"], "tlsConfig": {"insecureSkipVerification": true}}
-            => {"type": "HTTP", "httpMethod": "POST", "uri": "https://a.b/{c}", "credentials": "arn:aws:iam::1:role/r",
+            => {"type": "HTTP", "httpMethod": "POST", "uri": "https://a.example.com/{c}", "credentials": "arn:aws:iam::1:role/r",
                 "requestParameters": {"integration.request.header.X": "method.request.header.H"}, "connectionType": "INTERNET",
                 "requestTemplates": {"application/json": "{}", "text/plain": null}, "passthroughBehavior": "NEVER",
                 "contentHandling": "CONVERT_TO_TEXT", "timeoutInMillis": 50, "cacheNamespace": "n",

@@ -68,16 +68,16 @@ const HTTP: &str = r#"
     api = CreateApi Name=shop ProtocolType=HTTP
     @ ApiId=$api.ApiId
     f = CreateIntegration IntegrationType=AWS_PROXY IntegrationUri=URI PayloadFormatVersion=2.0
-    url = CreateIntegration IntegrationType=HTTP_PROXY IntegrationUri=http://a.b IntegrationMethod=ANY
+    url = CreateIntegration IntegrationType=HTTP_PROXY IntegrationUri=http://a.example.com IntegrationMethod=ANY
     route = CreateRoute {"RouteKey": "GET /a", "Target": "integrations/$f.IntegrationId"}
     stage = CreateStage StageName=dev AutoDeploy:=true
     "#;
 
 const APIS: &str = r#"
         api = CreateApi {"Name": "shop", "ProtocolType": "HTTP", "Description": "d", "Version": "v", "Tags": {"a": "b"},
-                "CorsConfiguration": {"AllowOrigins": ["https://a.b"], "MaxAge": 5}}
+                "CorsConfiguration": {"AllowOrigins": ["https://a.example.com"], "MaxAge": 5}}
             -> {"Name": "shop", "ProtocolType": "HTTP", "Description": "d", "Version": "v", "Tags": {"a": "b"},
-                "CorsConfiguration": {"AllowOrigins": ["https://a.b"], "MaxAge": 5}, "CreatedDate": 1767225601,
+                "CorsConfiguration": {"AllowOrigins": ["https://a.example.com"], "MaxAge": 5}, "CreatedDate": 1767225601,
                 "RouteSelectionExpression": "${request.method} ${request.path}", "DisableExecuteApiEndpoint": false}
         GetApis -> {"Items": [{"Name": "shop"}]}
         @ ApiId=$api.ApiId
@@ -150,7 +150,7 @@ CreateApi Name=a ProtocolType=HTTP",
 #[test]
 fn a_target_makes_a_whole_api() {
     for (target, kind, method, version) in
-        [(FUNCTION, "AWS_PROXY", "POST", "2.0"), ("http://a.b", "HTTP_PROXY", "ANY", "1.0")]
+        [(FUNCTION, "AWS_PROXY", "POST", "2.0"), ("http://a.example.com", "HTTP_PROXY", "ANY", "1.0")]
     {
         for (key, wanted) in [("", "$default"), ("GET /a", "GET /a")] {
             Made::default().play(&format!(
@@ -309,7 +309,7 @@ fn authorizers_fit_their_routes() {
         &r#"
         @ ApiId=$api.ApiId
         jwt = CreateAuthorizer {"Name": "jwt", "AuthorizerType": "JWT", "IdentitySource": ["$request.header.Authorization"],
-                "JwtConfiguration": {"Issuer": "https://a.b", "Audience": ["c"]}}
+                "JwtConfiguration": {"Issuer": "https://a.example.com", "Audience": ["c"]}}
             -> {"Name": "jwt", "AuthorizerType": "JWT", "AuthorizerResultTtlInSeconds": null}
         fun = CreateAuthorizer {"Name": "fun", "AuthorizerType": "REQUEST", "IdentitySource": ["$request.header.A"],
                 "AuthorizerUri": "URI", "AuthorizerPayloadFormatVersion": "2.0", "EnableSimpleResponses": true}
@@ -356,7 +356,7 @@ fn authorizers_fit_their_routes() {
         let _ = writeln!(
             script,
             "CreateAuthorizer {{\"Name\": \"a{number}\", \"AuthorizerType\": \"JWT\", \"IdentitySource\": [\"$request.header.A\"],
-                \"JwtConfiguration\": {{\"Issuer\": \"https://a.b\", \"Audience\": [\"c\"]}}}}"
+                \"JwtConfiguration\": {{\"Issuer\": \"https://a.example.com\", \"Audience\": [\"c\"]}}}}"
         );
     }
     script += "CreateAuthorizer Name=more AuthorizerType=JWT
@@ -491,15 +491,15 @@ fn document() -> Value {
     let function =
         integration(json!({"type": "aws_proxy", "httpMethod": "POST", "uri": FUNCTION, "payloadFormatVersion": "2.0",
             "timeoutInMillis": 5000}));
-    let server = integration(json!({"type": "http_proxy", "httpMethod": "ANY", "uri": "http://a.b"}));
+    let server = integration(json!({"type": "http_proxy", "httpMethod": "ANY", "uri": "http://a.example.com"}));
     let jwt = json!({"type": "jwt", "identitySource": "$request.header.Authorization",
-        "jwtConfiguration": {"issuer": "https://a.b", "audience": ["c"]}});
+        "jwtConfiguration": {"issuer": "https://a.example.com", "audience": ["c"]}});
     let request = json!({"type": "request", "identitySource": "$request.header.A", "authorizerUri": FUNCTION,
         "authorizerPayloadFormatVersion": "2.0", "enableSimpleResponses": true, "authorizerResultTtlInSeconds": 7});
     json!({
         "openapi": "3.0.1",
         "info": {"title": "shop", "version": "1"},
-        "x-amazon-apigateway-cors": {"allowOrigins": ["https://a.b"], "allowMethods": ["GET"], "allowHeaders": ["x"],
+        "x-amazon-apigateway-cors": {"allowOrigins": ["https://a.example.com"], "allowMethods": ["GET"], "allowHeaders": ["x"],
             "exposeHeaders": ["y"], "allowCredentials": true, "maxAge": 5},
         "paths": {
             "/f": {"get": {"x-amazon-apigateway-integration": function, "security": [{"jwt": ["s"]}]}},
@@ -524,7 +524,7 @@ fn a_document_becomes_an_api() {
         api = ImportApi Body:={body}
             -> {{"Name": "shop", "ProtocolType": "HTTP", "CreatedDate": 1767225601,
                  "RouteSelectionExpression": "${{request.method}} ${{request.path}}",
-                 "CorsConfiguration": {{"AllowOrigins": ["https://a.b"], "AllowMethods": ["GET"], "AllowHeaders": ["x"],
+                 "CorsConfiguration": {{"AllowOrigins": ["https://a.example.com"], "AllowMethods": ["GET"], "AllowHeaders": ["x"],
                      "ExposeHeaders": ["y"], "AllowCredentials": true, "MaxAge": 5}}}}
         @ ApiId=$api.ApiId
         routes = GetRoutes
@@ -569,9 +569,12 @@ fn a_document_becomes_an_api() {
         )
     };
     assert_eq!(of("GET /f"), [json!("AWS_PROXY"), json!("POST"), json!(FUNCTION), json!("2.0"), json!(5000)]);
-    assert_eq!(of("GET /g"), [json!("HTTP_PROXY"), json!("ANY"), json!("http://a.b"), json!("1.0"), json!(30_000)]);
+    assert_eq!(
+        of("GET /g"),
+        [json!("HTTP_PROXY"), json!("ANY"), json!("http://a.example.com"), json!("1.0"), json!(30_000)]
+    );
     let of = told(&authorizers["jwt"], &["AuthorizerType", "JwtConfiguration", "IdentitySource"]);
-    let wanted = json!({"Issuer": "https://a.b", "Audience": ["c"]});
+    let wanted = json!({"Issuer": "https://a.example.com", "Audience": ["c"]});
     assert_eq!(of, [json!("JWT"), wanted, json!(["$request.header.Authorization"])]);
     let names = [
         "AuthorizerType",
