@@ -231,8 +231,12 @@ fn a_bucket_is_full_again_when_its_own_limit_changes() {
 #[test]
 fn an_operator_is_warned_once_before_a_history_reaches_its_limit() {
     let mut engine = TestEngine::new();
-    let endless =
-        json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}});
+    let ends = json!([{"Variable": "$.end", "IsPresent": true, "Next": "End"}]);
+    let endless = json!({"StartAt": "Go", "States": {
+        "Go": {"Type": "Choice", "Choices": ends, "Default": "On"},
+        "On": {"Type": "Pass", "Next": "Go"},
+        "End": {"Type": "Succeed"},
+    }});
     engine.workflow("w", &endless);
     let arn = engine.start("one", &json!({})).unwrap();
     let mut told = engine.notices();
