@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::rest::Rest;
+use super::script::Plane as _;
 
 #[test]
 fn an_api_is_what_it_is_made_of() {

@@ -3,6 +3,7 @@
 use serde_json::{json, Value};
 
 use super::rest::Rest;
+use super::script::Plane as _;
 
 const FUNCTION: &str = "arn:aws:lambda:us-east-1:1:function:f";
 

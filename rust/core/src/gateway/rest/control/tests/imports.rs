@@ -3,6 +3,7 @@
 use serde_json::{json, Value};
 
 use super::rest::Rest;
+use super::script::Plane as _;
 
 /// Import a document with one operation, and give what comes of it: the answer, or the refusal.
 fn operation(kind: &str, operation: Value, more: Value) -> Result<Value, String> {

@@ -1,6 +1,7 @@
 //! Integrations of methods, and their responses.
 
 use super::rest::Rest;
+use super::script::Plane as _;
 
 /// `GET /` with two parameters and a response.
 fn method() -> Rest {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::rest::Rest;
+use super::script::Plane as _;
 
 fn api() -> Rest {
     let mut rest = Rest::default();

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{json, Value};
 
 use super::rest::Rest;
+use super::script::Plane as _;
 
 fn api() -> Rest {
     let mut rest = Rest::default();

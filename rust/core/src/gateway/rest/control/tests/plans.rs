@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::rest::Rest;
+use super::script::Plane as _;
 use crate::gateway::rest::control::Row;
 
 #[test]

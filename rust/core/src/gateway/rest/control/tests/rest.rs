@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::script::{play, Plane};
+use super::script::Plane;
 use crate::gateway::rest::control::fault::Fault;
 use crate::gateway::rest::control::members::MEMBERS;
 use crate::gateway::rest::control::{call, Account, Answer, Facts, Made, PrivateKey, Row, OPERATIONS};
@@ -35,14 +35,6 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Play rows; see [`super::script`].
-    pub(super) fn play(&mut self, script: &str) -> &mut Self {
-        let mut names = std::mem::take(&mut self.names);
-        play(self, &mut names, script);
-        self.names = names;
-        self
-    }
-
     /// Make a call.
     pub(super) fn call(&mut self, operation: &str, members: &Map<String, Value>) -> Result<Answer, Fault> {
         self.calls += 1;
@@ -124,6 +116,10 @@ impl Plane for Rest {
 
     fn takes(&self, operation: &str, member: &str) -> bool {
         members_of(operation).contains(&member)
+    }
+
+    fn names(&mut self) -> &mut BTreeMap<String, Value> {
+        &mut self.names
     }
 }
 

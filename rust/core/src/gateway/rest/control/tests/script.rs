@@ -22,10 +22,22 @@ pub(crate) trait Plane {
     fn ask(&mut self, operation: &str, members: &Map<String, Value>) -> Result<Value, Fault>;
     /// Whether a call has a member of this name.
     fn takes(&self, operation: &str, member: &str) -> bool;
+    /// The answers by their names.
+    fn names(&mut self) -> &mut BTreeMap<String, Value>;
+
+    /// Play rows, each against what the ones before it left. Rows that are played later may use the answers by name.
+    fn play(&mut self, script: &str) -> &mut Self
+    where
+        Self: Sized,
+    {
+        let mut names = std::mem::take(self.names());
+        play(self, &mut names, script);
+        *self.names() = names;
+        self
+    }
 }
 
-/// Play rows, each against what the ones before it left. The answers by name may be used by rows that are played later.
-pub(crate) fn play(plane: &mut impl Plane, names: &mut BTreeMap<String, Value>, script: &str) {
+fn play(plane: &mut impl Plane, names: &mut BTreeMap<String, Value>, script: &str) {
     let mut given = Map::new();
     for row in rows(script) {
         if let Some(members) = row.strip_prefix("@ ") {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::rest::{Rest, START_MS};
+use super::script::Plane as _;
 use crate::gateway::rest::control::Row;
 
 /// An API with a method, which is deployed to `dev`.

@@ -8,7 +8,7 @@ use serde_json::{json, Map, Value};
 use super::HOME;
 use crate::gateway::apis::Apis;
 use crate::gateway::rest::control::fault::Fault;
-use crate::gateway::rest::control::tests::script::{play, Plane};
+use crate::gateway::rest::control::tests::script::Plane;
 use crate::gateway::v2::control::{call, Facts, OPERATIONS};
 use crate::gateway::v2::made::MadeApis;
 
@@ -20,13 +20,6 @@ struct Made {
 }
 
 impl Made {
-    fn play(&mut self, script: &str) -> &mut Self {
-        let mut names = std::mem::take(&mut self.names);
-        play(self, &mut names, script);
-        self.names = names;
-        self
-    }
-
     /// An HTTP API with an integration, a route and a second integration; `deployed` is a stage that deploys by itself.
     fn http() -> Self {
         let mut made = Self::default();
@@ -60,6 +53,10 @@ impl Plane for Made {
 
     fn takes(&self, operation: &str, member: &str) -> bool {
         member == "ApiId" && !["CreateApi", "ImportApi", "GetApis"].contains(&operation)
+    }
+
+    fn names(&mut self) -> &mut BTreeMap<String, Value> {
+        &mut self.names
     }
 }
 
