@@ -104,10 +104,10 @@ fn message(event: &Event, arn: &str, with_data: bool, redrive_count: u32) -> Str
 
 /// The app's log tells of an execution whose history comes near its limit, once: at the limit it fails.
 pub(super) fn tell_of_a_long_history(room: &mut WorkflowRoom<'_>, id: RunId, events: &[Event]) {
-    let Some(run) = room.workflows.runs.get(&id).filter(|run| run.memory.is_none()) else { return };
     if events.iter().all(|event| event.id != EVENTS_WARNED) {
         return;
     }
+    let Some(run) = room.workflows.runs.get(&id).filter(|run| run.memory.is_none()) else { return };
     run.machine.meters.long_histories.increment();
     let machine = &run.machine.row;
     let fields = json!({
