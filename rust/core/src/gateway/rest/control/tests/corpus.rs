@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::{json, Map, Value};
@@ -14,6 +15,9 @@ use crate::gateway::rest::control::OPERATIONS;
 
 /// Words that stand for whatever was there.
 const ANY: [&str; 3] = ["date", "datetime", "timestamp"];
+
+static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| Regex::new("<[^<>]*>").unwrap());
+static ACCOUNT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b[0-9]{12}\b").unwrap());
 
 /// A case under way: what its steps were answered, and what its placeholders stand for.
 #[derive(Default)]
@@ -175,12 +179,13 @@ impl Case {
 
     /// Whether a text is one that was recorded, in which names in angle brackets stand for what was there.
     fn is_text(&mut self, text: &str, recorded: &str) -> bool {
-        let placeholder = Regex::new("<[^<>]*>").unwrap();
-        let names: Vec<&str> = placeholder.find_iter(recorded).map(|found| found.as_str()).collect();
-        let account = Regex::new(r"\b\d{12}\b").unwrap();
-        let parts = placeholder.split(recorded).map(|part| {
+        if text == recorded {
+            return true;
+        }
+        let names: Vec<&str> = PLACEHOLDER.find_iter(recorded).map(|found| found.as_str()).collect();
+        let parts = PLACEHOLDER.split(recorded).map(|part| {
             let part = regex::escape(part).replace("fake\\-api\\-id", r"\S+").replace(r"_date\.", r"_\S+\.");
-            account.replace_all(&part, r"\d{12}").into_owned()
+            ACCOUNT.replace_all(&part, "[0-9]{12}").into_owned()
         });
         let whole = format!("(?s)^{}$", parts.collect::<Vec<_>>().join("(.+?)"));
         let Some(found) = Regex::new(&whole).unwrap().captures(text) else { return false };
