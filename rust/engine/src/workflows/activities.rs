@@ -105,6 +105,28 @@ impl Activities {
         Some(poll)
     }
 
+    /// Forget the workers of an activity that have left and would be given the next task.
+    fn pass_left(&mut self, name: &str) {
+        while let Some((_, poll)) = self.entries.get(name).and_then(|entry| entry.polls.first_key_value()) {
+            if !poll.waiter.has_left() {
+                return;
+            }
+            self.next_poll(name);
+        }
+    }
+
+    /// Forget all workers of an activity that have left.
+    fn forget_left(&mut self, name: &str) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        entry.polls.retain(|&number, poll| {
+            let has_left = poll.waiter.has_left();
+            if has_left {
+                self.waiting.remove(&(poll.until_ns, number));
+            }
+            !has_left
+        });
+    }
+
     /// A worker that has waited long enough.
     fn next_over(&mut self, now_ns: u64) -> Option<Poll> {
         let first = self.waiting.first_entry().filter(|first| first.key().0 <= now_ns)?;
@@ -261,8 +283,11 @@ pub(super) fn activity_delete(room: &mut WorkflowRoom<'_>, asked: ActivityNamed)
 /// Give a worker the oldest task, or none when it has waited.
 pub(super) fn activity_get_task(room: &mut WorkflowRoom<'_>, asked: GetActivityTask, waiter: Waiter) {
     let checked = room.below.ctx.check_room().and_then(|()| check_poll(&asked)).and_then(|()| {
-        let polls = &room.workflows.activities.entry(&asked.name)?.polls;
-        if polls.len() < POLLERS_MAX {
+        let activities = &mut room.workflows.activities;
+        if activities.entry(&asked.name)?.polls.len() >= POLLERS_MAX {
+            activities.forget_left(&asked.name);
+        }
+        if activities.entry(&asked.name)?.polls.len() < POLLERS_MAX {
             return Ok(());
         }
         Err(EngineError::TooMany {
@@ -296,6 +321,8 @@ pub(super) fn serve_activities(room: &mut WorkflowRoom<'_>) {
 
 fn next_match(room: &mut WorkflowRoom<'_>, name: &str) -> Option<((RunId, TaskId), Poll)> {
     loop {
+        // Whoever has left takes nothing: the task is for the next worker.
+        room.workflows.activities.pass_left(name);
         let entry = room.workflows.activities.entries.get_mut(name).filter(|entry| !entry.polls.is_empty())?;
         let task = entry.tasks.pop_front()?;
         entry.listed.remove(&task);

@@ -1,5 +1,6 @@
 //! What becomes of executions when the process is killed, the disk is full or an app is upgraded: each step happens once.
 
+mod activities;
 mod aside;
 mod durable;
 mod express;
