@@ -58,9 +58,6 @@ impl Fit<'_> {
         if shape.types & found.1 == 0 {
             return self.refuse(format!("{} is expected, {} was found", described(shape.types), found.0));
         }
-        if shape.types & NULL != 0 && value.is_null() {
-            return Ok(());
-        }
         match &shape.choices {
             Some(choices) if !choices.contains(value) => {
                 let choices: Vec<String> = choices.iter().map(Json::to_string).collect();

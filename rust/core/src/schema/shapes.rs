@@ -181,6 +181,9 @@ impl<'a> Reader<'a> {
         shape.limits = limits(keywords, place)?;
         if keywords.get("nullable") == Some(&Json::Bool(true)) {
             shape.types |= NULL;
+            if let Some(choices) = shape.choices.as_mut().filter(|choices| !choices.contains(&Json::Null)) {
+                choices.push(Json::Null);
+            }
         }
         Ok(shape)
     }

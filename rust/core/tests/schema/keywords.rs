@@ -40,9 +40,12 @@ fn a_type_and_a_choice_take_what_they_name() {
         (json!({"type": "string", "nullable": false}), &[("null", "$: string is expected, null was found")]),
         (
             json!({"type": "string", "nullable": true, "enum": ["a", "b"]}),
-            &[("null", ""), (r#""a""#, ""), (r#""c""#, "$: one of \"a\", \"b\" is expected")],
+            &[("null", ""), (r#""a""#, ""), (r#""c""#, "$: one of \"a\", \"b\", null is expected")],
         ),
-        (json!({"enum": [1]}), &[("2", "$: one of 1 is expected"), ("1", "")]),
+        (json!({"enum": [1]}), &[("2", "$: one of 1 is expected"), ("null", "$: one of 1 is expected"), ("1", "")]),
+        (json!({"enum": [1], "nullable": true}), &[("2", "$: one of 1, null is expected"), ("null", "")]),
+        (json!({"type": ["integer", "null"], "enum": [1]}), &[("null", "$: one of 1 is expected"), ("1", "")]),
+        (json!({"enum": [1, null]}), &[("2", "$: one of 1, null is expected"), ("null", "")]),
     ]);
 }
 
