@@ -15,6 +15,8 @@ mod executions;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod results;
 #[cfg(test)]
 mod runs;

@@ -21,10 +21,12 @@ pub(crate) struct Script<F: FnMut(&Call, usize) -> Answer> {
     calls: usize,
     pub(crate) items: Vec<Value>,
     pub(crate) written: Vec<(Data, Outcome)>,
+    /// What the last writer was asked for.
+    pub(crate) asked: Option<WriteRequest>,
 }
 
 pub(crate) fn script<F: FnMut(&Call, usize) -> Answer>(answer: F) -> Script<F> {
-    Script { answer, calls: 0, items: Vec::new(), written: Vec::new() }
+    Script { answer, calls: 0, items: Vec::new(), written: Vec::new(), asked: None }
 }
 
 impl<F: FnMut(&Call, usize) -> Answer> World for Script<F> {
@@ -37,7 +39,8 @@ impl<F: FnMut(&Call, usize) -> Answer> World for Script<F> {
         Ok(self.items.clone())
     }
 
-    fn write(&mut self, _: &WriteRequest, children: &[(Data, Outcome)]) -> Result<Data, ErrorDetails> {
+    fn write(&mut self, request: &WriteRequest, children: &[(Data, Outcome)]) -> Result<Data, ErrorDetails> {
+        self.asked = Some(request.clone());
         self.written = children.to_vec();
         Ok(Data::new(json!({"written": children.len()})))
     }
@@ -563,9 +566,9 @@ fn all_problems_of_a_definition_are_told_with_their_place() {
         [
             "SCHEMA_VALIDATION_FAILED: Field 'Retry' is not supported at /States/A",
             "SCHEMA_VALIDATION_FAILED: Value is not a valid resource ARN at /States/B/Resource",
-            "SCHEMA_VALIDATION_FAILED: Value 0 is not greater than 0 at /States/B/TimeoutSeconds",
+            "SCHEMA_VALIDATION_FAILED: Minimum value is 1 at /States/B/TimeoutSeconds",
             "SCHEMA_VALIDATION_FAILED: Field 'Seconds2' is not supported at /States/C",
-            "SCHEMA_VALIDATION_FAILED: Value is not a valid JSONPath at /States/C/InputPath",
+            "SCHEMA_VALIDATION_FAILED: Value must be a valid JSONPath. at /States/C/InputPath",
         ]
     );
 }

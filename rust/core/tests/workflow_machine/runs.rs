@@ -1,6 +1,6 @@
 //! Promises of Map states that run children, and of their distributed runs: whose items they take, what they give up, what they count.
 
-use forebay_core::workflow::definition::{Definition, MachineType};
+use forebay_core::workflow::definition::{Definition, MachineType, Transformation, WriterFormat};
 use forebay_core::workflow::machine::{
     Call, Child, Command, Data, ErrorDetails, Execution, Fact, MapRunStatus, Outcome, Refused, RunKey,
 };
@@ -328,4 +328,26 @@ fn a_reader_is_asked_for_pages_as_long_as_there_is_room() {
     let mut world = script(|call: &Call, _| ok(call.arguments.value().clone()));
     world.items = (0..2_500).map(Value::from).collect();
     assert_eq!(output(&played(&machine, json!({}), &mut world)), Value::from(world.items.clone()));
+}
+
+#[test]
+fn a_writer_is_asked_for_the_format_that_is_configured() {
+    for (config, is_lines, transformation) in [
+        (json!({}), false, Transformation::None),
+        (json!({"OutputType": "JSON", "Transformation": "NONE"}), false, Transformation::None),
+        (json!({"OutputType": "JSONL", "Transformation": "COMPACT"}), true, Transformation::Compact),
+        (json!({"Transformation": "FLATTEN"}), false, Transformation::Flatten),
+    ] {
+        let writer = json!({"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "b", "Prefix.$": "$.p"},
+            "WriterConfig": config});
+        let machine = map_of(json!({"ItemProcessor": distributed(), "ItemsPath": "$.items", "ResultWriter": writer}));
+        let mut world = script(|call: &Call, _| ok(call.arguments.value().clone()));
+        played(&machine, json!({"items": [1], "p": "runs"}), &mut world);
+        let asked = world.asked.unwrap();
+        assert_eq!(asked.format, WriterFormat { is_lines, transformation }, "{config}");
+        assert_eq!(
+            (asked.resource.as_str(), asked.arguments),
+            ("arn:aws:states:::s3:putObject", json!({"Bucket": "b", "Prefix": "runs"}))
+        );
+    }
 }

@@ -90,6 +90,9 @@ fn below(place: &str, field: &str) -> String {
     }
 }
 
+/// What the type of a whole number is called.
+const INTEGER: &str = "an Integer";
+
 impl Checker {
     fn new(dialect: Dialect, machine_language: QueryLanguage) -> Self {
         Self { dialect, machine_language, gives: None, given: None, problems: Vec::new() }
@@ -187,7 +190,7 @@ impl Checker {
             }
             Kind::Integer(range) | Kind::PlainInteger(range) => {
                 let is_whole = value.is_i64() || value.is_u64();
-                self.number(place, value, is_whole, "an Integer", range);
+                self.number(place, value, is_whole, INTEGER, range);
             }
             Kind::Number(range) | Kind::PlainNumber(range) => {
                 self.number(place, value, value.is_number(), "numeric", range);
@@ -226,11 +229,12 @@ impl Checker {
             return self.add(place, Fault::WrongType(value.to_string(), expected));
         };
         let Range { least, most, is_exclusive } = range;
+        let is_whole = expected == INTEGER;
         let is_below = if is_exclusive { number <= least as f64 } else { number < least as f64 };
         if is_below || number > most as f64 {
             let limit = if is_below { least } else { most };
-            let bound =
-                Bound { value: value.to_string(), limit, is_upper: !is_below, is_exclusive: is_below && is_exclusive };
+            let (is_upper, is_exclusive) = (!is_below, is_below && is_exclusive);
+            let bound = Bound { value: value.to_string(), limit, is_upper, is_exclusive, is_whole };
             self.add(place, Fault::OutOfRange(bound));
         }
     }
@@ -416,9 +420,11 @@ impl Checker {
             let elements = state.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             for (index, element) in elements.iter().enumerate() {
                 let Some(names) = element.get("ErrorEquals").and_then(Value::as_array) else { continue };
-                let is_all = names.iter().any(|name| name == "States.ALL");
-                if is_all && (names.len() > 1 || index + 1 < elements.len()) {
-                    self.add(&format!("{place}/{list}[{index}]"), Fault::AllNotAlone);
+                let all = names.iter().position(|name| name == "States.ALL");
+                if let Some(at) = all.filter(|_| names.len() > 1 || index + 1 < elements.len()) {
+                    let element = format!("{place}/{list}[{index}]");
+                    let name = format!("{element}/ErrorEquals[{at}]");
+                    self.add(if self.is_lint() { &element } else { &name }, Fault::AllNotAlone);
                 }
                 if let Some(wrong) = names.iter().find(|name| !name.is_string()) {
                     let place = format!("{place}/{list}[{index}]/ErrorEquals");

@@ -89,6 +89,8 @@ pub struct Bound {
     pub is_upper: bool,
     /// Whether `limit` itself is not allowed.
     pub is_exclusive: bool,
+    /// Whether the value must be a whole number.
+    pub is_whole: bool,
 }
 
 impl Fault {
@@ -116,7 +118,9 @@ impl Fault {
             Self::Missing => "The state machine definition is empty".into(),
             Self::Required(fields) => format!("These fields are required: [{}]", fields.join(", ")),
             Self::RequiredOneOf(fields) => format!("Exactly one of these fields is required: [{}]", fields.join(", ")),
-            Self::OnlyOneOf(fields) => format!("Only one of these fields is allowed: [{}]", fields.join(", ")),
+            Self::OnlyOneOf(fields) => {
+                format!("There should only be one of the following fields: [{}]", fields.join(", "))
+            }
             Self::Unsupported(field) => format!("Field '{field}' is not supported"),
             Self::WrongType(_, expected) => format!("Expected value of type {}", type_name(expected)),
             Self::NotAllowed(field, values) => {
@@ -125,13 +129,13 @@ impl Fault {
             Self::OutOfRange(bound) => bound.message(),
             Self::Empty => "Value cannot be empty".into(),
             Self::NotPath(_, "a Reference Path") => "Value is not a Reference Path".into(),
-            Self::NotPath(_, _) => "Value is not a valid JSONPath".into(),
+            Self::NotPath(_, _) => "Value must be a valid JSONPath.".into(),
             Self::NotTemplate(field) => {
                 format!("The value for the field '{field}' must be a valid JSONPath or a valid intrinsic function call")
             }
             Self::NotTimestamp => "String does not match RFC3339 timestamp".into(),
             Self::NotResource => "Value is not a valid resource ARN".into(),
-            Self::AllNotAlone => "States.ALL must appear alone and in the last element".into(),
+            Self::AllNotAlone => "States.ALL must appear alone and at end of list".into(),
             Self::StateName(name) => format!("State name '{name}' must have 1 to 80 characters"),
             Self::Duplicate(name) => format!("Duplicate state name: {name}"),
             Self::DuplicateLabel(name) => format!("Duplicate label name: {name}"),
@@ -193,16 +197,15 @@ impl Fault {
 
 impl Bound {
     fn message(&self) -> String {
-        let Self { value, limit, is_upper, is_exclusive } = self;
-        match (is_upper, is_exclusive) {
-            (true, _) => format!("Value {value} is greater than the maximum of {limit}"),
-            (false, true) => format!("Value {value} is not greater than {limit}"),
-            (false, false) => format!("Value {value} is less than the minimum of {limit}"),
-        }
+        let word = if self.is_upper { "Maximum" } else { "Minimum" };
+        // An exclusive bound is one of a whole number.
+        let limit = self.limit + i64::from(self.is_exclusive);
+        let fraction = if self.is_whole { "" } else { ".0" };
+        format!("{word} value is {limit}{fraction}")
     }
 
     fn lint(&self, at: &str) -> String {
-        let Self { value, limit, is_upper, is_exclusive } = self;
+        let Self { value, limit, is_upper, is_exclusive, .. } = self;
         let word = match (is_upper, is_exclusive) {
             (true, true) => "ceiling",
             (true, false) => "maximum",
