@@ -535,12 +535,13 @@ impl World {
     /// Commit now and then, and the same again where no answer comes.
     fn work(&mut self, at: usize, unit: UnitId) {
         let is_alive = self.actors[at].lease.is_alive(self.now * MS);
+        let waits = unit == 0 && self.waits_for_others(at);
         let Some(run) = self.actors[at].runs.get_mut(&unit).filter(|_| is_alive) else { return };
         let (id, gives_up) = match run.under_way {
             Some((id, sent, gives_up)) if self.now >= sent + PATIENCE_MS => (id, gives_up),
             None if self.now >= run.due_ms => {
                 self.last_id += 1;
-                (self.last_id, run.gives_up)
+                (self.last_id, run.gives_up && !waits)
             }
             _ => return,
         };

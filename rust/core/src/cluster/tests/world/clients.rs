@@ -1,9 +1,15 @@
 //! Members that run what the owner of the first unit gives them.
 
-use super::{stood_still, Actor, Mistake, World, MS, STOPS_IN_MS};
+use super::{stood_still, Actor, Harm, Mistake, World, MS, STOPS_IN_MS};
 use crate::cluster::Member;
 
 impl World {
+    /// Whether what a member gave others still stops somewhere: it does not hand the unit over before. What still runs ends at its word.
+    pub(super) fn waits_for_others(&self, at: usize) -> bool {
+        let still_stops = |(owner, until): &(Member, u64)| *owner == self.actors[at].name && self.now < *until;
+        self.actors.iter().any(|actor| !actor.is_killed && actor.ran_for.as_ref().is_some_and(still_stops))
+    }
+
     /// Members run what the owner of the first unit gives them. Where that one cannot say that it has ended, they find out by themselves,
     /// and have stopped before another member takes the unit.
     pub(super) fn run_for_others(&mut self) {
@@ -50,4 +56,17 @@ impl World {
             }
         }
     }
+}
+
+/// A member stopped by itself what it ran for an owner, and that one handed the unit over meanwhile.
+#[test]
+fn an_owner_that_hands_over_waits_for_what_still_stops() {
+    let harms = [
+        Harm::Move { at_ms: 27_020, member: 1 },
+        Harm::Move { at_ms: 7_058, member: 2 },
+        Harm::Cut { at_ms: 17_362, for_ms: 8_215, member: 2 },
+    ];
+    let mut world = World::new(4_698_367_086_695_815_207, true, None);
+    world.play(120_000, &harms);
+    assert_eq!(world.faults(), Vec::<String>::new());
 }
