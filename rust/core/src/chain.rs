@@ -14,3 +14,14 @@ pub const fn may_run(hops: u32) -> bool {
 pub const fn is_within(hops: u32) -> bool {
     hops <= HOPS_MAX
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seventeenth_function_of_a_chain_is_not_run_and_what_its_record_sets_off_is_not_taken() {
+        assert_eq!([0, 15, 16, 17].map(may_run), [true, true, false, false]);
+        assert_eq!([0, 15, 16, 17].map(is_within), [true, true, true, false]);
+    }
+}

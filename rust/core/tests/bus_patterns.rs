@@ -225,7 +225,7 @@ fn a_report_names_the_fields_that_fail() {
         "the choice that comes nearest"
     );
     assert_eq!(
-        reasons(r#"{"detail":{"lines":{"sku":["a"],"count":[2]}}}"#),
+        reasons(r#"{"source":["shop"],"detail":{"owner":[{"exists":false}],"lines":{"sku":["a"],"count":[2]}}}"#),
         ["detail.lines.count and detail.lines.sku are met by different elements of an array; the rule wants one element that \
           meets all"]
     );

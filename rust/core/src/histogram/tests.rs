@@ -83,6 +83,19 @@ fn four_buckets_make_one_of_schema_8() {
     }
 }
 
+/// Prometheus takes each bucket once.
+#[test]
+fn values_of_one_bucket_of_schema_8_are_counted_together() {
+    let all: Vec<f64> = (1..=1_000).map(|step| 1.0 + f64::from(step) / 1_000.0).collect();
+    let buckets = of(&all).schema_8();
+    // So many buckets lie between 1 and 2.
+    assert_eq!(buckets.iter().map(|&(k, _)| k).collect::<Vec<_>>(), (1..=256).collect::<Vec<_>>());
+    for (k, count) in buckets {
+        let [low, high] = [k - 1, k].map(|k| 2f64.powf(f64::from(k) / 256.0));
+        assert_eq!(count, all.iter().filter(|value| low < **value && **value <= high).count() as u64, "{k}");
+    }
+}
+
 #[test]
 fn zero_is_exact_and_values_outside_the_range_are_counted_apart() {
     let histogram = of(&[0.0, -0.0, 1e-12, 1e-9, 5.0, 1e9, 3e12]);
@@ -116,6 +129,10 @@ fn an_empty_histogram_has_no_percentile_and_takes_no_heap() {
     assert_eq!((empty.percentile(percent(50.0)), empty.mean(), empty.min(), empty.max()), (None, None, None, None));
     assert_eq!(empty.interquartile_mean(), None);
     assert_eq!(empty.memory(), std::mem::size_of::<Histogram>());
+    // A page is of 64 counts, and has its number and its total.
+    let one = of(&[1.0]);
+    let pages = [one.directory.capacity() * 2, one.pages.capacity() * 512, one.totals.capacity() * 8];
+    assert_eq!(one.memory(), empty.memory() + pages.iter().sum::<usize>());
 }
 
 #[test]

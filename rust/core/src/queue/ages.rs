@@ -91,17 +91,17 @@ impl Ages {
 
     /// Everything below this number is gone.
     pub(super) fn oldest_number(&self) -> Option<u64> {
-        self.runs.iter().find(|run| run.left > 0).map(|run| run.first)
+        self.runs.front().map(|run| run.first)
     }
 
     /// When the oldest message was sent, at most a second early.
     pub(super) fn oldest_ms(&self) -> Option<u64> {
-        self.runs.iter().find(|run| run.left > 0).map(|run| run.first_ms)
+        self.runs.front().map(|run| run.first_ms)
     }
 
     /// Whether there is something below this number.
     pub(super) fn any_below(&self, number: u64) -> bool {
-        self.runs.iter().take_while(|run| run.first < number).any(|run| run.left > 0)
+        self.runs.front().is_some_and(|run| run.first < number)
     }
 
     fn find(&self, number: u64) -> Option<usize> {
@@ -124,5 +124,19 @@ mod tests {
         ages.add(1, 1_000);
         assert_eq!(ages.sent_until(500), 0);
         assert_eq!(ages.sent_until(5_000), 2);
+    }
+
+    /// Messages that are gone do not count.
+    #[test]
+    fn what_is_gone_is_not_below_a_number() {
+        let mut ages = Ages::default();
+        assert!(!ages.any_below(9));
+        ages.add(1, 1_000);
+        ages.add(2, 9_000);
+        assert_eq!([1, 2, 3].map(|number| ages.any_below(number)), [false, true, true]);
+        ages.remove(1);
+        assert_eq!([1, 2, 3].map(|number| ages.any_below(number)), [false, false, true]);
+        ages.remove(2);
+        assert!(!ages.any_below(9));
     }
 }

@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 
 use super::{Cron, Dialect, Expression, EXPRESSION_CHARS_MAX};
 
-const MINUTE_MS: u64 = 60_000;
+pub(super) const MINUTE_MS: u64 = 60_000;
 /// Most digits of a rate's number: no rate is longer than the calendar.
 const RATE_DIGITS_MAX: usize = 8;
 

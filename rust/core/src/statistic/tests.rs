@@ -98,4 +98,6 @@ fn a_mistyped_word_is_met_with_its_neighbours() {
     assert_eq!(nearest("Maximun", EXAMPLES.iter().copied())[0], "Maximum");
     assert_eq!(nearest("Durations", ["Duration", "Errors", "IteratorAge"]), ["Duration"]);
     assert!(nearest("nothing like it at all", ["Duration"]).is_empty());
+    assert_eq!(nearest("max", ["Min", "MaximumOverTime"]), ["MaximumOverTime", "Min"], "it begins with the word");
+    assert!(nearest("m", ["MaximumOverTime"]).is_empty(), "one letter says nothing");
 }

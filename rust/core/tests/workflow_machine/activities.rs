@@ -2,10 +2,10 @@
 
 use forebay_core::workflow::definition::MachineType;
 use forebay_core::workflow::machine::driver::{Answer, Driver};
-use forebay_core::workflow::machine::{Data, Fact, Outcome, TaskId};
+use forebay_core::workflow::machine::{Data, Execution, Fact, Outcome, Refused, TaskId};
 use serde_json::json;
 
-use super::promises::{definition, error, failure, identity, one, output, run, script, START_MS};
+use super::promises::{bring, definition, error, failure, identity, one, output, run, script, FUNCTION, START_MS};
 
 const ACTIVITY: &str = "arn:aws:states:us-east-1:111111111111:activity:a";
 
@@ -31,6 +31,23 @@ fn the_times_of_an_activity_begin_when_a_worker_takes_it() {
             "{more}"
         );
     }
+}
+
+/// A second worker would have had the task for as long again, and a call of a function has no worker.
+#[test]
+fn a_task_is_taken_once() {
+    let machine = one(&json!({"Type": "Task", "Resource": ACTIVITY, "HeartbeatSeconds": 5, "End": true}));
+    let taken = |at_ms: u64, worker: &str| (START_MS + at_ms, Fact::TaskStarted(TaskId(1), Some(worker.to_owned())));
+    let mut world = script(|_, _| Answer::default());
+    let mut driver = Driver::new(&machine, &mut world, 7);
+    let facts = vec![taken(1_000, "first"), taken(4_000, "second")];
+    let played = driver.run(identity(MachineType::Standard), Data::new(json!({})), START_MS, facts).unwrap();
+    assert_eq!((failure(&played), played.ended_ms - START_MS), (("States.Timeout", None), 6_000));
+    let machine = one(&json!({"Type": "Task", "Resource": FUNCTION, "End": true}));
+    let mut execution = Execution::new(&machine, identity(MachineType::Standard), Data::new(json!({})), START_MS);
+    bring(&mut execution, &machine, Fact::Start, START_MS).unwrap();
+    let taken = Fact::TaskStarted(TaskId(1), None);
+    assert_eq!(bring(&mut execution, &machine, taken, START_MS).unwrap_err(), Refused::NotExpected);
 }
 
 /// No catcher of one of the two names caught the other one, though the app's time-out has both. Recordings of AWS have the error

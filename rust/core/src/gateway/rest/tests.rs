@@ -165,9 +165,9 @@ fn what_takes_long_is_not_done_before_somebody_has_the_leisure() {
     };
     assert_eq!(begins(&http(LONG, ""), "{}", "{}"), "asks");
     assert_eq!(begins(&http("{}", LONG), "{}", "{}"), "answers");
-    let large = format!("\"{}\"", "x".repeat(20_000));
+    let [most, large] = [16_384, 16_385].map(|bytes| format!("\"{}\"", "x".repeat(bytes - 2)));
     assert_eq!(begins(&http("{}", "{}"), &large, "{}"), "asks");
-    assert_eq!(begins(&http("{}", "{}"), "{}", &large), "answers");
+    assert_eq!(begins(&http("{}", "{}"), &most, &large), "answers");
     let more = json!({"models": {"M": {"name": "M", "schema": "{}"}}, "requestValidators": {"v": {"id": "v", "validateRequestBody": true}},
         "method": {"requestValidatorId": "v", "requestModels": {"application/json": "M"}}});
     let proxy = json!({"type": "HTTP_PROXY", "uri": "http://127.0.0.1:1/"});
@@ -298,6 +298,25 @@ fn a_function_that_gets_the_request() {
     let get = self::served(&json!({"type": "AWS_PROXY", "httpMethod": "GET", "uri": FUNCTION}), &json!({}));
     let (command, answer) = play(&get, PLAIN);
     assert_eq!((command, seen(&answer)), (None, (500, "{\"message\":\"Internal server error\"}".into())));
+}
+
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>
+#[test]
+fn an_authorizer_gets_the_request_without_its_body() {
+    let served = served(&json!({"type": "AWS_PROXY", "httpMethod": "POST", "uri": FUNCTION}), &json!({}));
+    let (route, parameters) = served.find("POST", "/42").unwrap();
+    let headers = [("Authorization".into(), "x".into())];
+    let request = Request { headers: &headers, query: "q=1", body: b"text", ..PLAIN_REQUEST };
+    let arrival = Arrival { parameters: &parameters, ..PLAIN_ARRIVAL };
+    let arn = "arn:aws:execute-api:local:111122223333:abcdefghij/dev/POST/42";
+    let event = Exchange::new(&served, route, request, arrival, Log::default()).authorizer_event(arn);
+    let event: Value = serde_json::from_slice(&event).unwrap();
+    assert_eq!((&event["type"], &event["methodArn"]), (&json!("REQUEST"), &json!(arn)));
+    assert_eq!((&event["resource"], &event["httpMethod"]), (&json!("/{id}"), &json!("POST")));
+    assert_eq!((&event["pathParameters"], &event["queryStringParameters"]), (&json!({"id": "42"}), &json!({"q": "1"})));
+    assert_eq!(event["headers"]["Authorization"], "x");
+    assert_eq!(event["requestContext"]["requestId"], "r-1");
+    assert_eq!((event.get("body"), event.get("isBase64Encoded")), (None, None));
 }
 
 #[test]

@@ -91,3 +91,33 @@ pub(super) fn ordered(number: f64) -> u64 {
         !bits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More ranges than a block has, so that blocks are split, and emptied again.
+    #[test]
+    fn each_range_that_holds_a_value_is_found_among_many() {
+        let all: Vec<(u32, u32)> =
+            (0..500).map(|number| (number * 37 % 501, number * 37 % 501 + number % 90)).collect();
+        let mut ranges = Ranges::default();
+        for (left, removed) in [(500, 0), (250, 250), (3, 497)] {
+            if removed == 0 {
+                (0..).zip(&all).for_each(|(owner, range)| ranges.add(*range, owner));
+            }
+            (0..removed).for_each(|owner| ranges.remove(all[owner], owner as u32));
+            assert_eq!(ranges.len(), left);
+            assert!(ranges.blocks.iter().all(|block| (1..=BLOCK_MAX).contains(&block.ranges.len())));
+            for value in 0..600 {
+                let mut found = Vec::new();
+                ranges.each_holding(value, |owner| found.push(owner as usize));
+                found.sort_unstable();
+                let held = (removed..all.len()).filter(|&owner| all[owner].0 <= value && value <= all[owner].1);
+                assert_eq!(found, held.collect::<Vec<_>>(), "{value}");
+            }
+        }
+        (0..).zip(&all).for_each(|(owner, range)| ranges.remove(*range, owner));
+        assert!(ranges.blocks.is_empty());
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::bus::Rule;
+use super::super::bus::{Rule, EVENT_DEPTH_MAX};
 use super::{Rules, Scratch};
 
 /// Names that meet on one path in several ways.
@@ -244,4 +244,28 @@ fn of_two_fields_with_one_name_the_last_counts() {
     }
     let event = br#"{"a":{"b":1,"c":3},"x":"a","a":{"b":[1,1],"\u0062":2}}"#;
     assert_eq!(rules.index().matches(event, &mut Scratch::default()).unwrap(), [&2]);
+}
+
+/// Objects and arrays count alike, and no deeper one is walked: each level takes room on the stack.
+#[test]
+fn an_event_is_as_deep_as_it_may_be() {
+    let path = ["a"; EVENT_DEPTH_MAX].join(".");
+    let mut rules = Rules::default();
+    rules.add("rule", Arc::new(Rule::parse(&format!(r#"{{"{path}":["x"]}}"#)).unwrap()));
+    let told = |outer: usize, lists: usize| {
+        let event = format!(
+            r#"{}{}"x"{}{}"#,
+            r#"{"a":"#.repeat(outer),
+            "[".repeat(lists),
+            "]".repeat(lists),
+            "}".repeat(outer)
+        );
+        let index = rules.index();
+        let met = index.matches(event.as_bytes(), &mut Scratch::default());
+        met.map(|met| met.len()).map_err(|error| error.reason)
+    };
+    let too_deep = Err(format!("objects and arrays may lie {EVENT_DEPTH_MAX} deep at most"));
+    assert_eq!(told(EVENT_DEPTH_MAX, 0), Ok(1));
+    assert_eq!(told(EVENT_DEPTH_MAX, 1), too_deep);
+    assert_eq!([told(1, EVENT_DEPTH_MAX - 1), told(1, EVENT_DEPTH_MAX)], [Ok(0), too_deep]);
 }

@@ -289,6 +289,12 @@ mod tests {
     }
 
     #[test]
+    fn a_text_folds_to_its_capital_letters() {
+        let told = [("Order-7", "ORDER-7"), ("größe", "GRÖSSE"), ("ẞ", "SS"), ("", "")];
+        assert_eq!(told.map(|(text, _)| folded(text)), told.map(|(_, wanted)| wanted.to_owned()));
+    }
+
+    #[test]
     fn what_a_condition_without_case_takes_folds_to_one_text() {
         for character in '\0'..=char::MAX {
             let (lower, upper): (String, String) =

@@ -96,9 +96,8 @@ impl<'t> Lexer<'t> {
     }
 
     fn skip_line(&mut self) {
-        while self.at < self.bytes.len() && !matches!(self.peek(0), b'\n' | b'\r') {
-            self.at += 1;
-        }
+        let rest = &self.bytes[self.at..];
+        self.at += rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
     }
 
     /// Comments nest.

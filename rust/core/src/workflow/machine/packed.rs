@@ -144,6 +144,19 @@ mod tests {
         assert_eq!(unpack(&pack(Vec::new())), Some(Vec::new()));
     }
 
+    /// A history that is kept or told without data has none of it.
+    #[test]
+    fn an_event_that_is_kept_without_its_documents_has_none() {
+        for event in events() {
+            let (mut with, mut without) = (event.clone(), event.clone());
+            let (all, rest) = (with.keep(true), without.keep(false));
+            assert_eq!(with, event);
+            assert!(!format!("{without:?}").contains("o-1"), "{without:?}");
+            let is_failure = matches!(event.kind, EventKind::ExecutionFailed(_));
+            assert_eq!(rest < all, !is_failure, "{event:?}");
+        }
+    }
+
     #[test]
     fn histories_of_earlier_releases_are_read() {
         assert_eq!(unpack(&serde_json::to_vec(&events()).unwrap()), Some(events()));
