@@ -47,6 +47,7 @@ impl Player {
             "look" => self.look(words[1].parse().unwrap()),
             "delete" | "change" => self.request(&words),
             "complete" => self.complete(&words[1..]),
+            "withdraw" => self.withdraw(),
             "at" => {
                 self.store.run_until(words[1].parse().unwrap());
                 String::new()
@@ -176,6 +177,13 @@ impl Player {
         let backoff = Backoff { base_ms: 1000, cap_ms: 30_000, jitter: 0.0 };
         let now = self.store.now();
         self.store.machine.completed(&batch, &outcome, &backoff, &now);
+        String::new()
+    }
+
+    fn withdraw(&mut self) -> String {
+        let batch: Vec<Handle> = self.store.running.remove(0).iter().map(|delivery| delivery.handle).collect();
+        let now = self.store.now();
+        self.store.machine.withdrawn(&batch, &now);
         String::new()
     }
 

@@ -184,9 +184,14 @@ fn keys_that_are_data_are_no_properties() {
 
 #[test]
 fn what_is_too_deep_or_too_long_is_cut() {
-    let deep = |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
-    let node = forebay_core::schema::Node::infer(&deep(900)).expect("a sample");
-    assert!(render(&node, None, Format::OpenApi3).len() < 20_000);
+    for (opens, closes) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = |leaf: &str| {
+            let sample = format!("{{\"a\":{}{leaf}{}}}", opens.repeat(900), closes.repeat(900));
+            render(&forebay_core::schema::Node::infer(&sample).expect("a sample"), None, Format::OpenApi3)
+        };
+        assert!(deep("1").len() < 30_000, "{opens}: {}", deep("1").len());
+        assert_eq!(deep("1"), deep("\"x\""), "{opens}");
+    }
     let wide: serde_json::Map<String, Json> = (0..150)
         .map(|number| (format!("key{number}"), json!({format!("a{number}"): {format!("b{number}"): {"c": [1.5]}}})))
         .collect();

@@ -38,7 +38,7 @@ impl<T: Copy + Ord> Ranges<T> {
 
     pub(super) fn add(&mut self, (least, most): (T, T), owner: u32) {
         let range = Range { least, most, owner };
-        let at = self.blocks.partition_point(|block| block.ranges[0] < range).saturating_sub(1);
+        let at = self.block_of(&range);
         let Some(block) = self.blocks.get_mut(at) else {
             self.blocks.push(Block { most, ranges: vec![range] });
             return;
@@ -55,7 +55,7 @@ impl<T: Copy + Ord> Ranges<T> {
 
     pub(super) fn remove(&mut self, (least, most): (T, T), owner: u32) {
         let range = Range { least, most, owner };
-        let at = self.blocks.partition_point(|block| block.ranges[0] <= range).saturating_sub(1);
+        let at = self.block_of(&range);
         let Some(block) = self.blocks.get_mut(at) else { return };
         let Ok(place) = block.ranges.binary_search(&range) else { return };
         block.ranges.remove(place);
@@ -65,6 +65,11 @@ impl<T: Copy + Ord> Ranges<T> {
                 self.blocks.remove(at);
             }
         }
+    }
+
+    /// Where a range belongs, and is if it was added.
+    fn block_of(&self, range: &Range<T>) -> usize {
+        self.blocks.partition_point(|block| block.ranges[0] <= *range).saturating_sub(1)
     }
 
     /// Whose ranges hold the value.

@@ -323,3 +323,23 @@ impl Walker<'_, '_> {
 fn unescaped(quoted: &str) -> String {
     serde_json::from_str(quoted).unwrap_or_else(|_| quoted[1..quoted.len() - 1].to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Objects are numbered over all events. The numbers begin anew long before there are no more of them.
+    #[test]
+    fn numbers_of_objects_begin_anew_in_time() {
+        let mut found = Found { objects: u32::MAX / 2 + 9, ..Found::default() };
+        let mut paths = Paths::default();
+        paths.add("a.b");
+        found.walk(r#"{"a":{"b":1,"b":2}}"#, &paths).unwrap();
+        assert_eq!(found.objects, 2);
+        assert_eq!(
+            found.leaves.iter().filter(|leaf| leaf.path != NONE).count(),
+            1,
+            "of two with one name the last counts"
+        );
+    }
+}
