@@ -231,7 +231,6 @@ pub(super) fn reset(tokens: &[Token<'_>]) -> Verdict {
     }
     let name: String = rest.iter().map(|token| token.value.to_ascii_lowercase()).collect();
     let key = match &*name {
-        "timezone" => "timezone".to_owned(),
         "transactionisolationlevel" => return Verdict { local: unknown_local(), ..Verdict::default() },
         _ if rest.iter().all(|token| token.is_name() || token.is_sign(".")) => name,
         _ => return unreadable(tokens),

@@ -278,3 +278,12 @@ fn arguments_are_counted_before_they_are_copied() {
     assert_eq!((error.error.as_str(), error.is_limit), (DATA_LIMIT_EXCEEDED, false));
     assert_eq!(evaluate("States.ArrayLength(States.Array($.i, $.i))", input), Ok(json!(2)));
 }
+
+#[test]
+fn a_path_that_looks_at_too_much_is_not_told_as_one_that_is_missing() {
+    let numbers: Vec<u32> = (0..20_000).collect();
+    let failure = evaluate("States.ArrayLength($.a[?(@ in $.a)])", json!({"a": numbers})).unwrap_err();
+    assert_eq!(failure.error, DATA_LIMIT_EXCEEDED);
+    let missing = evaluate("States.ArrayLength($.b)", json!({"a": 1})).unwrap_err();
+    assert!(missing.cause.ends_with("field '$.b' could not be found in the input '{\"a\":1}'"), "{}", missing.cause);
+}
