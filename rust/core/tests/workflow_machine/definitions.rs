@@ -215,6 +215,15 @@ fn definitions_have_the_problems_statelint_finds() {
     judge("statelint", cases.len(), &failed, &[]);
 }
 
+/// A text of statelint's that its own cases do not tell.
+#[test]
+fn a_state_that_stands_twice_is_told_with_the_place_of_the_first() {
+    let branch = json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}});
+    let machine = json!({"StartAt": "A", "States": {"A": {"Type": "Parallel", "Branches": [branch], "End": true}}});
+    let told: Vec<String> = lint(&machine.to_string()).iter().map(Problem::lint).collect();
+    assert_eq!(told, [r#"State "A", defined at State Machine.States.A, is also defined elsewhere"#]);
+}
+
 /// AWS says that an expression which is badly begun or ended is a validation error. Here it was a plain text, and so the output.
 #[test]
 fn an_expression_that_is_badly_begun_or_ended_is_refused() {

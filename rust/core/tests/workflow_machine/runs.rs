@@ -2,7 +2,7 @@
 
 use forebay_core::workflow::definition::{Definition, MachineType, Transformation, WriterFormat};
 use forebay_core::workflow::machine::{
-    Call, Child, Command, Data, ErrorDetails, Execution, Fact, MapRunStatus, Outcome, Refused, RunKey,
+    Call, Child, Command, Data, ErrorDetails, Execution, Fact, MapRunStatus, Outcome, Refused, RunKey, TaskId,
 };
 use serde_json::{json, Value};
 
@@ -350,4 +350,34 @@ fn a_writer_is_asked_for_the_format_that_is_configured() {
             ("arn:aws:states:::s3:putObject", json!({"Bucket": "b", "Prefix": "runs"}))
         );
     }
+}
+
+#[test]
+fn a_child_is_open_from_its_start_to_its_end() {
+    let machine = map_of(json!({"ItemProcessor": distributed(), "MaxConcurrency": 1}));
+    let (mut execution, commands) = begun(&machine, json!([1, 2]));
+    let run = started(&commands)[0].0;
+    let open = |execution: &Execution| [0, 1, 2].map(|index| execution.has_open_child(run.frame(), index));
+    assert_eq!(open(&execution), [true, false, false]);
+    bring(&mut execution, &machine, Fact::ChildEnded(run, 0, Outcome::Succeeded(Data::new(json!(1)))), START_MS)
+        .unwrap();
+    assert_eq!(open(&execution), [false, true, false]);
+}
+
+/// An execution that was stopped while an answer was on its way: the answer is in its history, and a redrive goes on from it.
+#[test]
+fn what_comes_too_late_to_go_on_from_is_written_down() {
+    let task = json!({"Type": "Task", "Resource": FUNCTION, "Next": "After"});
+    let machine = definition(&json!({"StartAt": "Call", "States": {"Call": task, "After": {"Type": "Succeed"}}}));
+    let (mut execution, _) = begun(&machine, json!({}));
+    let answer = || Fact::TaskSucceeded(TaskId(1), Data::new(json!("done")));
+    let events = execution.note(&machine, answer(), START_MS + 5);
+    let told: Vec<Value> = events.iter().map(|event| event.to_json(true)).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (&told[0]["type"], &told[0]["lambdaFunctionSucceededEventDetails"]["output"]),
+        (&json!("LambdaFunctionSucceeded"), &json!("\"done\""))
+    );
+    assert_eq!(execution.outcome(), None, "it has not gone on");
+    assert_eq!(execution.note(&machine, answer(), START_MS + 6), [], "its task has ended");
 }

@@ -151,7 +151,8 @@ fn failures_have_awss_texts() {
     check_fails("$eval('1+1')", "threw an error during evaluation. T1006: Attempted to invoke a non-function");
     check_fails("$fn := function($x){$x}", "returned an unsupported result type.");
     for (text, code) in [
-        ("$range(1)", "T0410"),
+        ("$range()", "T0410: Argument 1"),
+        ("$range(1)", "T0410: Argument 2"),
         ("$range(1, 5, 1, 'x')", "T0410"),
         ("$uuid('seed')", "T0410"),
         ("$random(1, 2)", "T0410"),

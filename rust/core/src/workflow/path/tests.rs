@@ -184,6 +184,16 @@ fn whether_a_path_is_definite_is_known_without_a_document() {
 }
 
 #[test]
+fn what_a_path_reads_is_known_without_a_document() {
+    for (path, variable, is_of_context) in
+        [("$.a", None, false), ("$order.id", Some("order"), false), ("$$.Task.Token", None, true)]
+    {
+        let path = Path::parse(path).unwrap();
+        assert_eq!((path.variable(), path.is_of_context()), (variable, is_of_context), "{}", path.text());
+    }
+}
+
+#[test]
 fn hostile_paths_end_with_an_error() {
     let mut wide = json!([]);
     for _ in 0..6 {
