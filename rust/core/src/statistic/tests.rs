@@ -99,5 +99,10 @@ fn a_mistyped_word_is_met_with_its_neighbours() {
     assert_eq!(nearest("Durations", ["Duration", "Errors", "IteratorAge"]), ["Duration"]);
     assert!(nearest("nothing like it at all", ["Duration"]).is_empty());
     assert_eq!(nearest("max", ["Min", "MaximumOverTime"]), ["MaximumOverTime", "Min"], "it begins with the word");
+    assert_eq!(
+        nearest("Itxrxtxrxge", ["IteratorAge"]),
+        ["IteratorAge"],
+        "a third of its letters may be wrong, and one more"
+    );
     assert!(nearest("m", ["MaximumOverTime"]).is_empty(), "one letter says nothing");
 }

@@ -2,7 +2,7 @@
 
 use forebay_core::workflow::definition::{Definition, MachineType, Transformation, WriterFormat};
 use forebay_core::workflow::machine::{
-    Call, Child, Command, Data, ErrorDetails, Execution, Fact, MapRunStatus, Outcome, Refused, RunKey, TaskId,
+    Call, Child, Command, Data, ErrorDetails, Execution, Fact, MapRunStatus, Outcome, Refused, RunKey, TaskId, PAGE_MAX,
 };
 use serde_json::{json, Value};
 
@@ -380,4 +380,20 @@ fn what_comes_too_late_to_go_on_from_is_written_down() {
     );
     assert_eq!(execution.outcome(), None, "it has not gone on");
     assert_eq!(execution.note(&machine, answer(), START_MS + 6), [], "its task has ended");
+}
+
+#[test]
+fn a_page_of_a_reader_has_a_bound() {
+    let machine = map_of(json!({"ItemProcessor": distributed(), "ItemReader": reader()}));
+    let brought = |count: usize| {
+        let (mut execution, commands) = begun(&machine, json!({}));
+        let page = Fact::Items(read(&commands), vec![json!(1); count], true);
+        bring(&mut execution, &machine, page, START_MS).unwrap();
+        match execution.outcome() {
+            Some(Outcome::Failed(details)) => details.cause.clone(),
+            _ => None,
+        }
+    };
+    assert_eq!(brought(PAGE_MAX), None);
+    assert_eq!(brought(PAGE_MAX + 2), Some("A page has 10002 items; at most 10000 are taken".to_owned()));
 }

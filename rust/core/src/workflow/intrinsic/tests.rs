@@ -287,3 +287,17 @@ fn a_path_that_looks_at_too_much_is_not_told_as_one_that_is_missing() {
     let missing = evaluate("States.ArrayLength($.b)", json!({"a": 1})).unwrap_err();
     assert!(missing.cause.ends_with("field '$.b' could not be found in the input '{\"a\":1}'"), "{}", missing.cause);
 }
+
+#[test]
+fn a_call_says_how_many_arguments_its_function_takes() {
+    for (text, told) in [
+        ("States.UUID(1)", "States.UUID takes 0 arguments, not 1"),
+        ("States.MathAdd(1)", "States.MathAdd takes 2 arguments, not 1"),
+        ("States.MathRandom(1)", "States.MathRandom takes 2 to 3 arguments, not 1"),
+        ("States.MathRandom(1, 2, 3, 4)", "States.MathRandom takes 2 to 3 arguments, not 4"),
+        ("States.Format()", "States.Format takes at least 1 arguments, not 0"),
+    ] {
+        let problem = Intrinsic::parse(text).unwrap_err();
+        assert!(problem.message.contains(told), "{}", problem.message);
+    }
+}

@@ -452,3 +452,17 @@ fn pictures_are_bounded() {
         assert!(error.cause.contains("memory limit exceeded"), "{expression}: {}", error.cause);
     }
 }
+
+/// A value of a thousand parts that all are one: what takes it apart writes out each of them.
+#[test]
+fn what_is_taken_apart_is_measured_before() {
+    let doubled = |text: &str| {
+        format!("($a := $reduce([1..10], function($a, $i){{[[$a], [$a]]}}, [1]); $b := {{'b': $a}}; {text})")
+    };
+    let few = Guards { value_bytes_max: 1_000, time_ms_max: 20_000, ..Guards::default() };
+    for text in ["$count($a.**)", "$count($b.**)", "$count([$a, $b].(**))", "$count($a[**])", "$count($b.*)"] {
+        assert!(evaluate(&doubled(text)).is_ok(), "{text}");
+        let refused = evaluate_with(&doubled(text), &few);
+        assert!(refused.as_ref().is_err_and(|failure| failure.is_limit), "{text}: {refused:?}");
+    }
+}

@@ -184,6 +184,23 @@ fn whether_a_path_is_definite_is_known_without_a_document() {
 }
 
 #[test]
+fn a_path_tells_what_stands_in_its_way() {
+    let input = json!({"a": [null, true, 5, "x", [1], {"b": {}}]});
+    for (path, told) in [
+        ("$.a[0].b", "null"),
+        ("$.a[1].b", "a boolean"),
+        ("$.a[2].b", "a number"),
+        ("$.a[3].b", "a string"),
+        ("$.a[4].b", "an array"),
+    ] {
+        let error = select_in(&input, path).unwrap_err().to_string();
+        let place = path.trim_end_matches(".b").replace(".a", "['a']");
+        let told = format!("Expected to find an object with property ['b'] in path {place} but found {told}");
+        assert!(error.contains(&told), "{error}");
+    }
+}
+
+#[test]
 fn what_a_path_reads_is_known_without_a_document() {
     for (path, variable, is_of_context) in
         [("$.a", None, false), ("$order.id", Some("order"), false), ("$$.Task.Token", None, true)]
