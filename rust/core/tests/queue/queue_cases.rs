@@ -74,6 +74,10 @@ impl Player {
                 let now = self.store.now();
                 self.store.machine.oldest_age_ms(&now).map_or("none".to_owned(), |age| age.to_string())
             }
+            "next" => {
+                let next_ns = self.store.machine.next_due();
+                next_ns.map_or("none".to_owned(), |ns| (ns / 1_000_000).to_string())
+            }
             "room" => self.store.machine.room().to_string(),
             "low" => self.store.machine.low().to_string(),
             other => panic!("unknown step {other}"),

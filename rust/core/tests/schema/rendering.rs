@@ -187,10 +187,10 @@ fn what_is_too_deep_or_too_long_is_cut() {
     for (opens, closes) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = |leaf: &str| {
             let sample = format!("{{\"a\":{}{leaf}{}}}", opens.repeat(900), closes.repeat(900));
-            render(&forebay_core::schema::Node::infer(&sample).expect("a sample"), None, Format::OpenApi3)
+            forebay_core::schema::Node::infer(&sample).expect("a sample")
         };
-        assert!(deep("1").len() < 30_000, "{opens}: {}", deep("1").len());
-        assert_eq!(deep("1"), deep("\"x\""), "{opens}");
+        assert!(render(&deep("1"), None, Format::OpenApi3).len() < 30_000, "{opens}");
+        assert!(deep("1") == deep("\"x\""), "{opens}: what lies deeper is not looked at");
     }
     let wide: serde_json::Map<String, Json> = (0..150)
         .map(|number| (format!("key{number}"), json!({format!("a{number}"): {format!("b{number}"): {"c": [1.5]}}})))

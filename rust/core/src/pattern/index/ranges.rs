@@ -43,7 +43,7 @@ impl<T: Copy + Ord> Ranges<T> {
             self.blocks.push(Block { most, ranges: vec![range] });
             return;
         };
-        let place = block.ranges.partition_point(|other| *other < range);
+        let place = block.ranges.binary_search(&range).unwrap_or_else(|place| place);
         block.ranges.insert(place, range);
         block.most = block.most.max(most);
         if block.ranges.len() > BLOCK_MAX {

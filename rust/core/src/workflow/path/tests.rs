@@ -241,6 +241,15 @@ fn hostile_paths_end_with_an_error() {
     }
 }
 
+#[test]
+fn a_comparison_looks_at_no_more_than_is_left() {
+    let list = json!([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    // The list and its items are ten values.
+    for (visited, is_done) in [(1_999_980, true), (1_999_990, true), (1_999_991, false), (1_999_999, false)] {
+        assert_eq!(walk::Walk::new(&Value::Null, visited).visit_both(&list, &list).is_ok(), is_done, "{visited}");
+    }
+}
+
 /// The cause named the path that came last as invalid, which looked at a tenth of what is allowed.
 #[test]
 fn paths_that_visit_too_much_together_are_not_blamed_alone() {
