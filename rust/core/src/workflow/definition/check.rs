@@ -90,9 +90,6 @@ fn below(place: &str, field: &str) -> String {
     }
 }
 
-/// What the type of a whole number is called.
-const INTEGER: &str = "an Integer";
-
 impl Checker {
     fn new(dialect: Dialect, machine_language: QueryLanguage) -> Self {
         Self { dialect, machine_language, gives: None, given: None, problems: Vec::new() }
@@ -188,13 +185,8 @@ impl Checker {
                     self.add(place, Fault::Empty);
                 }
             }
-            Kind::Integer(range) | Kind::PlainInteger(range) => {
-                let is_whole = value.is_i64() || value.is_u64();
-                self.number(place, value, is_whole, INTEGER, range);
-            }
-            Kind::Number(range) | Kind::PlainNumber(range) => {
-                self.number(place, value, value.is_number(), "numeric", range);
-            }
+            Kind::Integer(range) | Kind::PlainInteger(range) => self.number(place, value, true, range),
+            Kind::Number(range) | Kind::PlainNumber(range) => self.number(place, value, false, range),
             Kind::Enum(allowed) => {
                 if !value.as_str().is_some_and(|text| allowed.contains(&text)) {
                     self.add(place, Fault::NotAllowed(name.to_owned(), allowed));
@@ -224,12 +216,13 @@ impl Checker {
         }
     }
 
-    fn number(&mut self, place: &str, value: &Value, is_right: bool, expected: &'static str, range: Range) {
+    fn number(&mut self, place: &str, value: &Value, is_whole: bool, range: Range) {
+        let is_right = if is_whole { value.is_i64() || value.is_u64() } else { value.is_number() };
         let Some(number) = value.as_f64().filter(|_| is_right) else {
+            let expected = if is_whole { "an Integer" } else { "numeric" };
             return self.add(place, Fault::WrongType(value.to_string(), expected));
         };
         let Range { least, most, is_exclusive } = range;
-        let is_whole = expected == INTEGER;
         let is_below = if is_exclusive { number <= least as f64 } else { number < least as f64 };
         if is_below || number > most as f64 {
             let limit = if is_below { least } else { most };
