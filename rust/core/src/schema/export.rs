@@ -3,6 +3,7 @@
 use serde_json::{json, Map, Value as Json};
 
 use super::names;
+use super::shapes::list_null;
 
 const COMPONENTS: &str = "#/components/schemas/";
 
@@ -53,9 +54,7 @@ fn converted(schema: &Json, root: &str) -> Json {
             converted_fields.insert("type".into(), types);
         }
         if let Some(Json::Array(choices)) = converted_fields.get_mut("enum") {
-            if !choices.contains(&Json::Null) {
-                choices.push(Json::Null);
-            }
+            list_null(choices);
         }
     }
     converted_fields.into()

@@ -181,8 +181,8 @@ impl<'a> Reader<'a> {
         shape.limits = limits(keywords, place)?;
         if keywords.get("nullable") == Some(&Json::Bool(true)) {
             shape.types |= NULL;
-            if let Some(choices) = shape.choices.as_mut().filter(|choices| !choices.contains(&Json::Null)) {
-                choices.push(Json::Null);
+            if let Some(choices) = &mut shape.choices {
+                list_null(choices);
             }
         }
         Ok(shape)
@@ -203,6 +203,13 @@ impl<'a> Reader<'a> {
             return wrong(place, "it holds no schema");
         }
         schemas.iter().enumerate().map(|(at, schema)| self.at(schema, &format!("{place}[{at}]"))).collect()
+    }
+}
+
+/// Have the choices of a schema that is `nullable` list null.
+pub(super) fn list_null(choices: &mut Vec<Json>) {
+    if !choices.contains(&Json::Null) {
+        choices.push(Json::Null);
     }
 }
 
