@@ -20,6 +20,7 @@ struct Run {
 
 #[derive(Debug, Default)]
 pub(super) struct Ages {
+    /// The first one has messages left.
     runs: VecDeque<Run>,
 }
 

@@ -177,15 +177,20 @@ impl Player {
             "failed" => Outcome::Failed(words[1..].iter().map(|number| number.parse().unwrap()).collect()),
             other => panic!("unknown outcome {other}"),
         };
-        let batch: Vec<Handle> = self.store.running.remove(0).iter().map(|delivery| delivery.handle).collect();
+        let batch = self.running();
         let backoff = Backoff { base_ms: 1000, cap_ms: 30_000, jitter: 0.0 };
         let now = self.store.now();
         self.store.machine.completed(&batch, &outcome, &backoff, &now);
         String::new()
     }
 
+    /// The batch that a handler has had for the longest time.
+    fn running(&mut self) -> Vec<Handle> {
+        self.store.running.remove(0).iter().map(|delivery| delivery.handle).collect()
+    }
+
     fn withdraw(&mut self) -> String {
-        let batch: Vec<Handle> = self.store.running.remove(0).iter().map(|delivery| delivery.handle).collect();
+        let batch = self.running();
         let now = self.store.now();
         self.store.machine.withdrawn(&batch, &now);
         String::new()

@@ -184,12 +184,12 @@ fn keys_that_are_data_are_no_properties() {
 
 #[test]
 fn what_is_too_deep_or_too_long_is_cut() {
-    for (opens, closes) in [("[", "]"), ("{\"a\":", "}")] {
+    for (opens, closes, most) in [("[", "]", 20_000), ("{\"a\":", "}", 30_000)] {
         let deep = |leaf: &str| {
             let sample = format!("{{\"a\":{}{leaf}{}}}", opens.repeat(900), closes.repeat(900));
             forebay_core::schema::Node::infer(&sample).expect("a sample")
         };
-        assert!(render(&deep("1"), None, Format::OpenApi3).len() < 30_000, "{opens}");
+        assert!(render(&deep("1"), None, Format::OpenApi3).len() < most, "{opens}");
         assert!(deep("1") == deep("\"x\""), "{opens}: what lies deeper is not looked at");
     }
     let wide: serde_json::Map<String, Json> = (0..150)
