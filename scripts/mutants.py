@@ -32,12 +32,15 @@ WORK = ROOT / "target" / "mutants"
 TREE, TOOL = WORK / "tree", WORK / "tool"
 NAMED = ROOT / "tests" / "reliability" / "equivalents.toml"
 SOURCES = "rust/core/src/"
-# A room's tests in `rust/core/tests`, where they have another name or there are several.
+# Parts of a room whose faults are planted for themselves: they have binaries of tests that take longer.
+PARTS = ["workflow/jsonata"]
+# The tests of a room, or of such a part, in `rust/core/tests`, where they have another name or there are several.
 TESTS = {
     "alias": ["aliases"],
     "environment": ["environments"],
     "pattern": ["filters", "filter_policies", "bus_patterns"],
     "workflow": ["workflow_machine"],
+    "workflow/jsonata": ["workflow_machine", "jsonata_hostile", "jsonata_stuck", "jsonata_stuck_once"],
 }
 # The tests of these modules take a second or more.
 SLOW = ["cluster", "concurrency", "gateway", "histogram", "pattern", "workflow"]
@@ -75,8 +78,13 @@ class Fault:
 
     @property
     def room(self) -> str:
-        """The module of the core that it is in."""
-        return self.what.removeprefix(SOURCES).split("/")[0].split(".rs:")[0]
+        """The module of the core that it is in, or the part of one."""
+        path = self.what.removeprefix(SOURCES)
+        return next((part for part in PARTS if path.startswith(f"{part}/")), path.split("/")[0].split(".rs:")[0])
+
+    def is_in(self, rooms: list[str]) -> bool:
+        """Whether it is in one of these rooms, or in a part of one."""
+        return any(self.room == room or self.room.startswith(f"{room}/") for room in rooms)
 
     def order(self) -> str:
         """Give the place in the random order, which depends on the fault alone."""
@@ -147,7 +155,7 @@ def plant(room: str, count: int, others: list[str]) -> list[tuple[str, str]]:
         str(SECONDS_MIN),
         *(f"--cargo-arg={word}" for word in binaries_of(room)),
     ]
-    skipped = [word for slow in SLOW if slow != room for word in ("--skip", f"{slow}::")]
+    skipped = [word for slow in SLOW if not room.startswith(slow) for word in ("--skip", f"{slow}::")]
     ended = cargo_mutants(*where, "--", "--", *skipped)
     told /= "outcomes.json"
     outcomes = json.loads(told.read_text())["outcomes"] if told.exists() else []
@@ -175,7 +183,7 @@ def main() -> int:
     equivalents = named()
     if gone := set(equivalents) - {(fault.what, fault.line) for fault in everything}:
         sys.exit(f"{NAMED} names what cargo-mutants does not plant any more: {sorted(gone)}")
-    order = [fault for fault in everything if asked.room is None or fault.room in asked.room]
+    order = [fault for fault in everything if asked.room is None or fault.is_in(asked.room)]
     if not order:
         sys.exit(f"there is no fault in {asked.room}: there are {sorted({fault.room for fault in everything})}")
     chosen = [order[number % len(order)] for number in range(asked.seed - 1, asked.seed - 1 + asked.count)]

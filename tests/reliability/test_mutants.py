@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = "rust/core/src/"
-# It knows three faults of two rooms. `survive.json` says which of them survive, and `red` that the tests fail without a fault.
+# It knows four faults of three rooms. `survive.json` says which of them survive, and `red` that the tests fail without a fault.
 TOOL = """#!{python}
 import json, pathlib, sys
 words, place = sys.argv, pathlib.Path("{place}")
@@ -36,6 +36,7 @@ NAMES = [
     "rust/core/src/stream/backoff.rs:1:4: replace < with <= in delay",
     "rust/core/src/stream/backoff.rs:2:4: replace + with - in delay",
     "rust/core/src/now.rs:1:1: replace now -> u64 with 0",
+    "rust/core/src/workflow/jsonata/mod.rs:1:4: replace + with - in range",
 ]
 
 
@@ -76,19 +77,19 @@ def ran(place):
 
 
 def test_faults_that_are_all_found_pass(run, tmp_path, capsys):
-    assert run("3") == 0
+    assert run("4") == 0
     assert sorted(ran(tmp_path)) == sorted(NAMES)
-    assert '"caught": 3' in capsys.readouterr().out
+    assert '"caught": 4' in capsys.readouterr().out
 
 
 def test_a_survivor_fails_until_it_is_named_with_a_reason(run, tmp_path, capsys):
-    assert run("3", survive=NAMES[:1]) == 1
+    assert run("4", survive=NAMES[:1]) == 1
     assert f"survived: {NAMES[0]}\n    if a < b {{\n    nobody has named it" in capsys.readouterr().out
     what = "stream/backoff.rs: replace < with <= in delay"
     (tmp_path / "equivalents.toml").write_text(
         f'[[fault]]\nwhat = "{what}"\nline = "if a < b {{"\nwhy = "a is never b"\n'
     )
-    assert run("3", survive=NAMES[:1]) == 0
+    assert run("4", survive=NAMES[:1]) == 0
     assert '"survived": 1, "survived and not named": 0' in capsys.readouterr().out
 
 
@@ -97,26 +98,31 @@ def test_a_name_that_no_fault_has_any_more_is_told(run, tmp_path):
         '[[fault]]\nwhat = "now.rs: delete !"\nline = "!a"\nwhy = "it is gone"\n'
     )
     with pytest.raises(SystemExit, match="does not plant any more"):
-        run("3")
+        run("4")
 
 
 def test_a_later_piece_plants_what_an_earlier_one_did_not(run, tmp_path):
-    assert (run("2"), run("1", "--seed", "3")) == (0, 0)
+    assert (run("2"), run("2", "--seed", "3")) == (0, 0)
     assert sorted(ran(tmp_path)) == sorted(NAMES)
 
 
 def test_one_room_may_be_asked_for(run, tmp_path):
     assert run("9", "--room", "now") == 0
-    assert ran(tmp_path) == NAMES[2:]
-    with pytest.raises(SystemExit, match=r"there are \['now', 'stream'\]"):
+    assert ran(tmp_path) == NAMES[2:3]
+    with pytest.raises(SystemExit, match=r"there are \['now', 'stream', 'workflow/jsonata'\]"):
         run("--room", "nowhere")
+
+
+def test_a_room_has_the_faults_of_its_parts(run, tmp_path):
+    assert (run("9", "--room", "workflow"), run("9", "--room", "workflow/jsonata")) == (0, 0)
+    assert ran(tmp_path) == NAMES[3:] * 2
 
 
 def test_tests_that_fail_without_a_fault_end_the_run(run, tmp_path):
     """Every fault would count as found."""
     (tmp_path / "red").touch()
     with pytest.raises(SystemExit, match="the baseline failed"):
-        run("3")
+        run("4")
 
 
 def test_every_named_fault_has_its_line_and_a_reason():
