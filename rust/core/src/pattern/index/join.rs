@@ -32,7 +32,7 @@ impl Set {
     fn after_first(self) -> Self {
         let mut after = Self::EMPTY;
         let Some(word) = self.0.iter().position(|word| *word != 0) else { return after };
-        after.0[word + 1..].fill(u64::MAX);
+        after.0[word..].fill(u64::MAX);
         after.0[word] = !(self.0[word] ^ (self.0[word] - 1));
         after
     }
@@ -122,15 +122,13 @@ fn tree(paths: &[Path], elements: &[Element]) -> Vec<Node> {
             node.has = node.has.with(Set::one(path));
         }
     }
-    // An element comes after the one that it lies in.
+    // An element comes after the one that it lies in; the outermost lies in itself.
     for child in (0..nodes.len()).rev() {
         let (meets, has) = (nodes[child].meets, nodes[child].has);
         let (meets, has) = (meets.with(nodes[child].meets_inside), has.with(nodes[child].has_inside));
         (nodes[child].meets_inside, nodes[child].has_inside) = (meets, has);
-        if child > 0 {
-            let outer = &mut nodes[place(elements[numbers[child] as usize].outer)];
-            (outer.meets_inside, outer.has_inside) = (outer.meets_inside.with(meets), outer.has_inside.with(has));
-        }
+        let outer = &mut nodes[place(elements[numbers[child] as usize].outer)];
+        (outer.meets_inside, outer.has_inside) = (outer.meets_inside.with(meets), outer.has_inside.with(has));
     }
     for child in 1..nodes.len() {
         let outer = place(elements[nodes[child].element as usize].outer);
@@ -198,4 +196,49 @@ fn add(ways: &mut Vec<Way>, new: Way) {
     }
     ways.retain(|way| !is_as_good(&new, way));
     ways.push(new);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(paths: &[usize]) -> Set {
+        paths.iter().copied().map(Set::one).fold(Set::EMPTY, Set::with)
+    }
+
+    #[test]
+    fn all_paths_after_the_first_one_are_those_of_the_set_and_others() {
+        for paths in [&[0][..], &[3, 4, 90], &[63, 64], &[64], &[70, 500], &[511]] {
+            let after: Vec<usize> = (paths[0] + 1..PATHS_MAX).collect();
+            assert_eq!(set(paths).after_first(), set(&after), "{paths:?}");
+        }
+        assert_eq!(Set::EMPTY.after_first(), Set::EMPTY);
+    }
+
+    #[test]
+    fn of_two_ways_the_better_one_is_kept() {
+        let way = |meets: &[usize], lacks: &[usize]| Way { meets: set(meets), lacks: set(lacks) };
+        let mut ways = Vec::new();
+        for (new, kept) in [
+            (way(&[1], &[]), vec![way(&[1], &[])]),
+            (way(&[1], &[]), vec![way(&[1], &[])]),
+            (way(&[], &[]), vec![way(&[1], &[])]),
+            (way(&[2], &[]), vec![way(&[1], &[]), way(&[2], &[])]),
+            (way(&[1], &[3]), vec![way(&[2], &[]), way(&[1], &[3])]),
+            (way(&[1, 2], &[3]), vec![way(&[1, 2], &[3])]),
+        ] {
+            add(&mut ways, new);
+            let sets = |ways: &[Way]| ways.iter().map(|way| (way.meets, way.lacks)).collect::<Vec<_>>();
+            assert_eq!(sets(&ways), sets(&kept), "after {new:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_ways_are_kept_than_can_be_looked_through() {
+        let mut ways = Vec::new();
+        for (one, other) in (0..64).flat_map(|one| (0..64).map(move |other| (one, other))) {
+            add(&mut ways, Way { meets: set(&[one, 64 + other]), lacks: Set::EMPTY });
+        }
+        assert_eq!(ways.len(), WAYS_MAX);
+    }
 }

@@ -119,3 +119,23 @@ impl Paths {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_knows_whether_rules_want_it_and_what_lies_below() {
+        let mut paths = Paths::default();
+        let inner = paths.add("a.b");
+        let outer = paths.below(ROOT, "a").unwrap();
+        let told = |paths: &Paths| [ROOT, outer, inner].map(|path| (paths.is_used(path), paths.has_children(path)));
+        assert_eq!(told(&paths), [(false, true), (false, true), (true, false)]);
+        assert_eq!(paths.add("a"), outer);
+        assert_eq!(told(&paths), [(false, true), (true, true), (true, false)]);
+        paths.remove("a.b", inner);
+        assert_eq!(told(&paths), [(false, true), (true, false), (false, false)]);
+        paths.remove("a", outer);
+        assert_eq!(told(&paths), [(false, false); 3]);
+    }
+}

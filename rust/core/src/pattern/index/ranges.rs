@@ -36,6 +36,10 @@ impl<T: Copy + Ord> Ranges<T> {
         self.blocks.iter().map(|block| block.ranges.len()).sum()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     pub(super) fn add(&mut self, (least, most): (T, T), owner: u32) {
         let range = Range { least, most, owner };
         let at = self.block_of(&range);
@@ -91,7 +95,7 @@ fn furthest<T: Copy + Ord>(ranges: &[Range<T>], least: T) -> T {
 pub(super) fn ordered(number: f64) -> u64 {
     let bits = number.to_bits();
     if bits >> 63 == 0 {
-        bits | 1 << 63
+        bits + (1 << 63)
     } else {
         !bits
     }
@@ -124,5 +128,23 @@ mod tests {
         }
         (0..).zip(&all).for_each(|(owner, range)| ranges.remove(*range, owner));
         assert!(ranges.blocks.is_empty());
+    }
+
+    #[test]
+    fn a_block_is_split_when_it_is_full_and_not_before() {
+        let mut ranges = Ranges::default();
+        assert!(ranges.is_empty());
+        for number in 0..=BLOCK_MAX {
+            ranges.add((number, number), number as u32);
+            assert!(!ranges.is_empty());
+            assert_eq!(ranges.blocks.len(), if number < BLOCK_MAX { 1 } else { 2 }, "{} ranges", number + 1);
+        }
+    }
+
+    #[test]
+    fn ordered_numbers_stand_as_the_numbers_do() {
+        let numbers =
+            [f64::NEG_INFINITY, -1e308, -2.0, -1.0, -1e-308, 0.0, 1e-308, 0.5, 1.0, 2.0, 1e308, f64::INFINITY];
+        assert!(numbers.map(ordered).is_sorted_by(|one, other| one < other), "{numbers:?}");
     }
 }

@@ -269,3 +269,61 @@ fn an_event_is_as_deep_as_it_may_be() {
     assert_eq!(told(EVENT_DEPTH_MAX, 1), too_deep);
     assert_eq!([told(1, EVENT_DEPTH_MAX - 1), told(1, EVENT_DEPTH_MAX)], [Ok(0), too_deep]);
 }
+
+#[test]
+fn an_index_tells_how_many_rules_it_has_and_each_by_its_key() {
+    let mut rules = Rules::default();
+    assert!(rules.index().is_empty());
+    let rule = Arc::new(Rule::parse(r#"{"a":[1]}"#).unwrap());
+    rules.add("one", rule.clone());
+    let index = rules.index();
+    assert_eq!((index.len(), index.is_empty()), (1, false));
+    assert_eq!((index.rule(&"one"), index.rule(&"other")), (Some(&rule), None));
+}
+
+/// Events are numbered. When the numbers end they begin anew, and what was seen before is forgotten.
+#[test]
+fn events_are_numbered_anew_when_the_numbers_end() {
+    let mut rules = Rules::default();
+    rules.add(0, Arc::new(Rule::parse(r#"{"a":[1]}"#).unwrap()));
+    let mut scratch = Scratch::default();
+    for (before, after) in [(0, 1), (1, 2), (2, 3), (u32::MAX - 1, u32::MAX), (u32::MAX, 1), (1, 2)] {
+        scratch.event = before;
+        assert_eq!(rules.index().matches(br#"{"a":1}"#, &mut scratch).unwrap(), [&0]);
+        assert_eq!(scratch.event, after, "after {before}");
+    }
+}
+
+/// JSON has it, but it is no text.
+#[test]
+fn half_of_a_surrogate_pair_stands_as_it_is_written() {
+    let mut rules = Rules::default();
+    rules.add("value", Arc::new(Rule::parse(r#"{"a":["\ud83d"]}"#).unwrap()));
+    rules.add("key", Arc::new(Rule::parse(r#"{"\ud83d":[1]}"#).unwrap()));
+    let met = |event: &str| -> BTreeSet<&'static str> {
+        let index = rules.index();
+        let met = index.matches(event.as_bytes(), &mut Scratch::default()).unwrap();
+        met.into_iter().copied().collect()
+    };
+    assert_eq!(met(r#"{"a":"\ud83d","\ud83d":1}"#), BTreeSet::from(["key", "value"]));
+    assert_eq!(met(r#"{"a":"\ud83e","\ud83e":1}"#), BTreeSet::new());
+}
+
+/// Each of the elements before it meets seven of the fourteen fields, each another seven: none is better than another.
+#[test]
+fn the_element_that_meets_all_is_found_behind_thousands_that_meet_some() {
+    let element = |fields: u32| {
+        let fields: Vec<String> =
+            (0..14).filter(|field| fields >> field & 1 == 1).map(|field| format!(r#""f{field}":1"#)).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    let some: Vec<String> = (0..1 << 14).filter(|fields: &u32| fields.count_ones() == 7).map(element).collect();
+    let wanted: Vec<String> = (0..14).map(|field| format!(r#""f{field}":[1]"#)).collect();
+    let mut rules = Rules::default();
+    rules.add(0, Arc::new(Rule::parse(&format!(r#"{{"a":{{{}}}}}"#, wanted.join(","))).unwrap()));
+    for (last, met) in [(1 << 14) - 1, (1 << 13) - 1].map(element).iter().zip([1, 0]) {
+        let event = format!(r#"{{"a":[{},{last}]}}"#, some.join(","));
+        let index = rules.index();
+        assert_eq!(index.matches(event.as_bytes(), &mut Scratch::default()).unwrap().len(), met, "{last}");
+    }
+}

@@ -194,7 +194,7 @@ impl Values {
             self.prefixes(path, here, Kind::FoldedPrefix, bytes, found);
             self.suffixes(path, here, Kind::FoldedSuffix, bytes, found);
         }
-        if here.addresses.len() > 0 {
+        if !here.addresses.is_empty() {
             if let Some(address) = cidr::position(text) {
                 here.addresses.each_holding(address, |owner| found.push(owner));
             }
@@ -281,6 +281,7 @@ fn fold(text: &str, folded: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::bus::Rule;
 
     fn folded(text: &str) -> String {
         let mut folded = String::new();
@@ -302,6 +303,137 @@ mod tests {
             let expected = folded(&character.to_string());
             assert_eq!(folded(&lower), expected, "{character:?} in lower case");
             assert_eq!(folded(&upper), expected, "{character:?} in upper case");
+        }
+    }
+
+    /// The conditions on one path.
+    fn conditions(text: &str) -> Conditions {
+        Rule::parse(&format!(r#"{{"a":[{text}]}}"#)).unwrap().alternatives[0][0].1.clone()
+    }
+
+    /// Each with a value that meets it.
+    const MET: [(&str, Scalar<'_>); 16] = [
+        (r#""ab""#, Scalar::String("ab")),
+        (r#""cd""#, Scalar::String("cd")),
+        ("true", Scalar::Word("true")),
+        ("null", Scalar::Word("null")),
+        ("7", Scalar::Number("7.0", 7.0)),
+        (r#"{"prefix":"pa"}"#, Scalar::String("pax")),
+        (r#"{"prefix":"pb"}"#, Scalar::String("pbx")),
+        (r#"{"suffix":"sa"}"#, Scalar::String("xsa")),
+        (r#"{"suffix":"sb"}"#, Scalar::String("xsb")),
+        (r#"{"equals-ignore-case":"Same"}"#, Scalar::String("sAME")),
+        (r#"{"prefix":{"equals-ignore-case":"Start"}}"#, Scalar::String("starts")),
+        (r#"{"suffix":{"equals-ignore-case":"End"}}"#, Scalar::String("the end")),
+        (r#"{"numeric":[">",100]}"#, Scalar::Number("300", 300.0)),
+        (r#"{"cidr":"10.0.0.0/8"}"#, Scalar::String("10.1.2.3")),
+        (r#"{"exists":true}"#, Scalar::String("any")),
+        (r#"{"anything-but":"none"}"#, Scalar::String("some")),
+    ];
+
+    const KINDS_ALL: [Kind; KINDS] = [
+        Kind::String,
+        Kind::Word,
+        Kind::Number,
+        Kind::Folded,
+        Kind::Prefix,
+        Kind::Suffix,
+        Kind::FoldedPrefix,
+        Kind::FoldedSuffix,
+    ];
+
+    fn found(values: &Values, path: u32, value: Scalar<'_>) -> Vec<u32> {
+        let mut found = Vec::new();
+        values.each_met(path, value, &mut String::new(), &mut found);
+        found.sort_unstable();
+        found
+    }
+
+    /// Two alternatives want each of the values: those that are left are found, those that went are not.
+    #[test]
+    fn what_is_taken_out_again_is_found_no_more_and_leaves_nothing_behind() {
+        let mut values = Values::default();
+        let owners = |row: usize| [row as u32, 100 + row as u32];
+        for (row, (text, _)) in MET.iter().enumerate() {
+            for owner in owners(row) {
+                values.add(5, &conditions(text), owner);
+            }
+        }
+        assert!(KINDS_ALL.iter().all(|kind| values.paths[5].has(*kind)));
+        assert!(!KINDS_ALL.iter().any(|kind| values.paths[4].has(*kind)), "another path");
+        for gone in 0..2 * MET.len() {
+            values.remove(5, &conditions(MET[gone / 2].0), owners(gone / 2)[gone % 2]);
+            for (row, (text, value)) in MET.iter().enumerate() {
+                let found = found(&values, 5, *value);
+                let are_found = owners(row).map(|owner| found.contains(&owner));
+                assert_eq!(are_found, [2 * row > gone, 2 * row + 1 > gone], "{text}, when {gone} were taken out");
+            }
+        }
+        let here = &values.paths[5];
+        assert!(values.texts.is_empty() && here.numbers.is_empty() && here.addresses.is_empty() && here.any.is_empty());
+        assert!(!KINDS_ALL.iter().any(|kind| here.has(*kind)));
+    }
+
+    /// So many that some have like hashes; squares, as the hashes of numbers in a row are well apart.
+    #[test]
+    fn one_text_on_many_paths_is_found_on_each_for_itself() {
+        let mut values = Values::default();
+        let wanted = [r#""ab""#, r#"{"prefix":"ab"}"#, r#"{"suffix":"ab"}"#].map(conditions);
+        let paths = || (0..1_000).map(|number: u32| number * number % 4_093);
+        let all = |path: u32| (0..).zip(&wanted).map(move |(number, wanted)| (3 * path + number, wanted));
+        for path in paths() {
+            all(path).for_each(|(owner, wanted)| values.add(path, wanted, owner));
+        }
+        for path in paths() {
+            let owners: Vec<u32> = all(path).map(|(owner, _)| owner).collect();
+            assert_eq!(found(&values, path, Scalar::String("ab")), owners, "path {path}");
+        }
+        for path in paths() {
+            all(path).for_each(|(owner, wanted)| values.remove(path, wanted, owner));
+        }
+        assert!(values.texts.is_empty(), "{} are left", values.texts.len());
+    }
+
+    /// What an alternative wants of a path | its cost as the first there | beside 160 others that want the same.
+    #[test]
+    fn a_condition_costs_by_how_rare_its_values_are_and_by_who_wants_them_too() {
+        for (text, alone, beside) in [
+            (r#""x""#, Some(1), Some(161)),
+            ("true", Some(1), Some(161)),
+            ("7", Some(1), Some(161)),
+            (r#""x","y""#, Some(2), Some(322)),
+            (r#"{"equals-ignore-case":"x"}"#, Some(4), Some(164)),
+            (r#"{"prefix":"x"}"#, Some(4), Some(164)),
+            (r#"{"suffix":"x"}"#, Some(4), Some(164)),
+            (r#"{"numeric":["=",7]}"#, Some(4), Some(4)),
+            (r#"{"numeric":[">",7]}"#, Some(16), Some(26)),
+            (r#"{"cidr":"10.0.0.0/8"}"#, Some(8), Some(10)),
+            (r#"{"exists":true}"#, Some(64), Some(704)),
+            (r#"{"anything-but":"x"}"#, Some(64), Some(704)),
+            (r#"{"exists":false}"#, None, None),
+            (r#""x",{"exists":false}"#, None, None),
+        ] {
+            let (wanted, mut values) = (conditions(text), Values::default());
+            assert_eq!(values.cost(3, &wanted), alone, "{text}");
+            (0..160).for_each(|owner| values.add(3, &wanted, owner));
+            assert_eq!(values.cost(3, &wanted), beside, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_stands_with_its_longer_end() {
+        let text = |kind, text: &str| Key::Text(kind, text.as_bytes().into());
+        for (wildcard, expected) in [
+            ("ab*c", text(Kind::Prefix, "ab")),
+            ("ab*x*cd", text(Kind::Prefix, "ab")),
+            ("a*bc", text(Kind::Suffix, "bc")),
+            ("a*", text(Kind::Prefix, "a")),
+            ("*b", text(Kind::Suffix, "b")),
+            ("*b*", Key::Any),
+            ("*", Key::Any),
+        ] {
+            let conditions = conditions(&format!(r#"{{"wildcard":"{wildcard}"}}"#));
+            assert_eq!(key(&conditions[0].matcher), Some(expected), "{wildcard}");
         }
     }
 }

@@ -61,10 +61,9 @@ pub(super) struct Found {
     unescaped: String,
     /// By path.
     seen: Vec<Seen>,
-    /// What objects that are still open have put in the place of what was seen in outer ones: a name with a dot leads to the same path.
+    /// What objects that are still open have put in the place of what was seen before: a name with a dot leads to the same path.
     hidden: Vec<(u32, Seen)>,
-    /// Objects up to this one are those of earlier events.
-    earlier: u32,
+    /// Over all events.
     objects: u32,
     arrays: u32,
 }
@@ -81,7 +80,6 @@ impl Found {
             self.objects = 0;
         }
         self.hidden.clear();
-        self.earlier = self.objects;
         self.seen.resize(self.seen.len().max(paths.len()), Seen::default());
         self.arrays = 0;
         if u32::try_from(text.len()).is_err() {
@@ -183,7 +181,7 @@ impl Walker<'_, '_> {
             for leaf in earlier {
                 leaf.path = NONE;
             }
-        } else if seen.object > self.found.earlier {
+        } else {
             self.found.hidden.push((path, seen));
         }
         let start = self.found.leaves.len() as u32;
@@ -244,10 +242,7 @@ impl Walker<'_, '_> {
         let start = self.at;
         self.pass_literal()?;
         let text = &self.text[start..self.at];
-        let number = match text.as_bytes()[0] {
-            b't' | b'f' | b'n' => None,
-            _ => comparable(text),
-        };
+        let number = comparable(text);
         let kind = if number.is_some() { Kind::Number } else { Kind::Word };
         self.leaf(path, element, kind, start..self.at, number.unwrap_or_default());
         Ok(())
@@ -341,5 +336,31 @@ mod tests {
             1,
             "of two with one name the last counts"
         );
+    }
+
+    #[test]
+    fn numbers_of_objects_go_on_from_event_to_event_up_to_half_of_all() {
+        let paths = Paths::default();
+        for (before, after) in [(0, 1), (1, 2), (2, 3), (u32::MAX / 2, u32::MAX / 2 + 1), (u32::MAX / 2 + 1, 1)] {
+            let mut found = Found { objects: before, ..Found::default() };
+            found.walk("{}", &paths).unwrap();
+            assert_eq!(found.objects, after, "after {before}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_rule_asks_for_is_walked_and_kept() {
+        let mut paths = Paths::default();
+        paths.add("a.b");
+        for (event, leaves, objects) in [
+            (r#"{"a":{"b":1,"c":2},"d":{"b":3}}"#, 1, 2),
+            (r#"{"a":{"b":{"c":1}}}"#, 0, 2),
+            (r#"{"a":1,"b":2}"#, 0, 1),
+            (r#"{"a":["x",true,{"b":[1,2,{"b":3}]}]}"#, 2, 2),
+        ] {
+            let mut found = Found::default();
+            found.walk(event, &paths).unwrap();
+            assert_eq!((found.leaves.len(), found.objects), (leaves, objects), "{event}");
+        }
     }
 }
