@@ -28,7 +28,7 @@ type Beginning = (usize, usize);
 pub(super) fn check(alternatives: &[Alternative], text: &str) -> Result<(), PatternError> {
     let mut seen = HashSet::new();
     for (path, conditions) in alternatives.iter().flatten() {
-        if seen.insert(conditions.as_ptr()) && is_complex(&wildcards(conditions)) {
+        if seen.insert(conditions.as_ptr()) && is_complex(&wildcards(conditions), WILDCARD_COMPLEXITY_MAX) {
             let reason = "Rule is too complex - try using fewer wildcard characters or fewer repeating character \
                           sequences after a wildcard character";
             let (reason, source) = (reason.to_owned(), shortened(text));
@@ -52,15 +52,14 @@ fn wildcards(conditions: &[Condition]) -> Vec<Wildcard> {
         };
         let distinct: BTreeSet<Vec<Option<u8>>> = of_condition.iter().filter_map(bytes).collect();
         for bytes in distinct {
-            // One condition's wildcards are one as long as they are alike: up to the first asterisk, after it up to the byte
-            // before the next one, and when they are met.
-            let first = bytes.iter().position(Option::is_none).unwrap_or_default();
+            // One condition's wildcards are one as long as they are alike, up to the second asterisk, and when they are met.
+            let mut asterisks = (0..bytes.len()).filter(|&at| bytes[at].is_none());
+            let second = asterisks.nth(1).unwrap_or(bytes.len());
             let counts_as = (0..=bytes.len()).map(|read| {
                 counted += 1;
-                let is_alone = read > first + 1 && (bytes[first + 1..].iter().take(read - first).any(Option::is_none));
                 match read {
                     _ if read == bytes.len() => *shared.entry((number, None)).or_insert(counted),
-                    _ if is_alone => counted,
+                    _ if read >= second => counted,
                     _ => *shared.entry((number, Some(bytes[..read].to_vec()))).or_insert(counted),
                 }
             });
@@ -83,7 +82,8 @@ fn bytes(matcher: &Matcher) -> Option<Vec<Option<u8>>> {
     Some(bytes)
 }
 
-fn is_complex(wildcards: &[Wildcard]) -> bool {
+/// Whether more than `most` texts may be begun at once.
+fn is_complex(wildcards: &[Wildcard], most: usize) -> bool {
     let start: BTreeSet<Beginning> = (0..wildcards.len()).map(|index| (index, 0)).collect();
     let mut seen = HashSet::new();
     let mut next = vec![start];
@@ -97,7 +97,7 @@ fn is_complex(wildcards: &[Wildcard]) -> bool {
         for byte in expected {
             let after: BTreeSet<Beginning> =
                 beginnings.iter().flat_map(|&beginning| step(wildcards, beginning, byte)).collect();
-            if weight(wildcards, &after) > WILDCARD_COMPLEXITY_MAX {
+            if weight(wildcards, &after) > most {
                 return true;
             }
             if !after.is_empty() && seen.len() < SETS_MAX && seen.insert(after.clone()) {
@@ -125,4 +125,56 @@ fn weight(wildcards: &[Wildcard], beginnings: &BTreeSet<Beginning>) -> usize {
     let opened = beginnings.iter().filter(is_opened).map(|&(index, read)| (index, read + 1));
     let all = beginnings.iter().copied().chain(opened);
     all.map(|(index, read)| wildcards[index].counts_as[read]).collect::<BTreeSet<_>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::bus::compile::alternatives;
+
+    fn is_more_than(most: usize, conditions: &str) -> bool {
+        let alternatives = alternatives(&format!(r#"{{"a":[{conditions}]}}"#)).unwrap();
+        is_complex(&wildcards(&alternatives[0][0].1), most)
+    }
+
+    /// The numbers are those of event-ruler's evaluator: of conditions in a list, and of a list in one anything-but.
+    #[test]
+    fn wildcards_have_as_many_beginnings_as_event_ruler_counts() {
+        for (texts, beginnings, excluded) in [
+            ("*", 2, 2),
+            ("a*", 2, 2),
+            ("*ab*ad", 4, 4),
+            ("*:*:*:*", 7, 7),
+            ("*x*xx*xxx", 9, 9),
+            ("*a *b *c *d *e", 10, 2),
+            ("*a* *b* *c* *d*", 12, 6),
+            ("x*a* x*b* y*a* y*b*", 6, 4),
+            ("*a* *a*b *a*c", 9, 7),
+            ("a*b*c a*b*d a*c", 7, 5),
+            ("*b*a *b*b *c", 8, 6),
+            ("*/datasync/*.bif */datasync/*.tif", 8, 6),
+        ] {
+            let each: Vec<String> = texts.split(' ').map(|text| format!(r#"{{"wildcard":"{text}"}}"#)).collect();
+            let list = format!(r#"{{"anything-but":{{"wildcard":["{}"]}}}}"#, texts.replace(' ', r#"",""#));
+            for (conditions, beginnings) in [(each.join(","), beginnings), (list, excluded)] {
+                let is_more = [beginnings - 1, beginnings].map(|most| is_more_than(most, &conditions));
+                assert_eq!(is_more, [true, false], "{conditions} has {beginnings}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wildcard_that_comes_twice_counts_once() {
+        assert!(!is_more_than(2, r#"{"wildcard":"*a"},{"wildcard":"*a"}"#));
+        assert!(is_more_than(2, r#"{"wildcard":"*a"},{"wildcard":"*b*"}"#));
+    }
+
+    /// Each letter of the text in front makes two sets, all else thirteen.
+    #[test]
+    fn what_lies_behind_two_thousand_sets_of_beginnings_is_let_through() {
+        for (letters, is_more) in [(993, true), (994, false)] {
+            let condition = format!(r#"{{"wildcard":"*x{}*aaaaaaaaaa*"}}"#, "y".repeat(letters));
+            assert_eq!(is_more_than(WILDCARD_COMPLEXITY_MAX, &condition), is_more, "{letters} letters");
+        }
+    }
 }
