@@ -115,6 +115,13 @@ fn metadata_that_no_filter_reads_need_not_be_made() {
     assert!(filters.reads("partitionKey") && !filters.reads("sequenceNumber"));
 }
 
+#[test]
+fn filters_are_empty_only_if_there_is_none() {
+    assert!(Filters::new(KINESIS, Vec::new()).expect("fits").is_empty());
+    let filter = Filter::parse(r#"{"data":["a"]}"#).expect("parses");
+    assert!(!Filters::new(KINESIS, vec![filter]).expect("fits").is_empty());
+}
+
 /// What a wildcard means, at whatever cost: an asterisk takes no character, or one and more.
 fn fits_naively(pattern: &[char], text: &[char]) -> bool {
     match (pattern, text) {

@@ -98,11 +98,6 @@ pub(super) fn position(text: &str) -> Option<(bool, u128)> {
 }
 
 fn read_address(text: &str) -> Option<IpAddr> {
-    match text.bytes().next()? {
-        b':' => {}
-        first if first.is_ascii_hexdigit() => {}
-        _ => return None, // most texts end here
-    }
     if !text.contains(':') {
         let mut parts = text.split('.').map(|part| digits(part).then(|| part.parse().ok()).flatten());
         let mut octet = || parts.next().flatten();
@@ -143,5 +138,93 @@ fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u32::from(address).into(),
         IpAddr::V6(address) => address.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filters_block_has_at_most_one_bit_less_than_an_address() {
+        for (text, refused) in [
+            (
+                "10.0.0.0/0",
+                Some("10.0.0.0 has bits set after the first 0: write the address that the block begins with"),
+            ),
+            ("0.0.0.0/0", None),
+            ("10.0.0.0/31", None),
+            ("10.0.0.0/32", Some("the bits after the slash are 32: allowed are 0 to 31")),
+            ("2001:db8::/127", None),
+            ("2001:db8::/128", Some("the bits after the slash are 128: allowed are 0 to 127")),
+        ] {
+            assert_eq!(Cidr::parse(text).err().as_deref(), refused, "{text}");
+        }
+    }
+
+    /// The verdicts and the words are those of event-ruler.
+    #[test]
+    fn a_rules_block_is_refused_for_how_it_is_written_or_for_what_it_is() {
+        for (text, refused) in [
+            ("10.1.2.3/31", None),
+            ("::1/127", None),
+            ("010.0.00.1/24", None),
+            ("10.0.0/24", Some("Nonstandard IP address: 10.0.0")),
+            ("1.2.3.4.5/24", Some("Nonstandard IP address: 1.2.3.4.5")),
+            ("1.2..3/24", Some("Nonstandard IP address: 1.2..3")),
+            ("a.b.c.d/24", Some("Nonstandard IP address: a.b.c.d")),
+            ("abcd/24", Some("Nonstandard IP address: abcd")),
+            ("1:2:zz::/24", Some("Nonstandard IP address: 1:2:zz::")),
+            ("1.2.3.400/24", Some("Invalid IP address: 1.2.3.400")),
+            (":::::/24", Some("Invalid IP address: :::::")),
+            ("10.0.0.0/32", Some("IPv4 mask bits must be < 32")),
+            ("::/128", Some("IPv6 mask bits must be < 128")),
+            ("10.0.0.0/-1", Some("Malformed CIDR, mask bits must not be negative")),
+            ("10.0.0.0/x", Some("Malformed CIDR, mask bits must be an integer")),
+            ("10.0.0.0", Some("Malformed CIDR, one '/' required")),
+        ] {
+            assert_eq!(Cidr::parse_block(text).err().as_deref(), refused, "{text}");
+        }
+    }
+
+    /// An address of a rule is that address however it is written; what is none is a text.
+    #[test]
+    fn a_rule_reads_an_address_in_each_of_its_spellings() {
+        let v4 = |number| Some((false, number));
+        for (text, expected) in [
+            ("10.0.0.1", v4(0x0a00_0001)),
+            ("010.000.00.1", v4(0x0a00_0001)),
+            ("::ffff:a00:1", v4(0x0a00_0001)),
+            ("::1", Some((true, 1))),
+            ("0:0:0:0:0:0:0:1", Some((true, 1))),
+            ("FE80::A", Some((true, 0xfe80 << 112 | 0xa))),
+            ("::ffff:10.0.0.1", None),
+            ("+10.0.0.1", None),
+            ("10.0.0.1.2", None),
+            ("10.0.0", None),
+            ("10.0.0.256", None),
+            ("10..0.1", None),
+            ("g::1", None),
+            ("", None),
+        ] {
+            assert_eq!(position(text), expected, "{text}");
+            let one = Cidr::one(text);
+            assert_eq!(one.map(|one| one.bounds()), expected.map(|at| (at, at)), "{text}");
+            assert!(one.is_none_or(|one| one.holds(text) && !one.holds("10.0.0.2")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_reaches_from_its_first_address_to_its_last_and_says_so() {
+        for (text, first, last, words) in [
+            ("10.0.0.77/24", "10.0.0.0", "10.0.0.255", "an address of 10.0.0.77/24"),
+            ("0.0.0.7/29", "0.0.0.0", "0.0.0.7", "an address of 0.0.0.7/29"),
+            ("2001:db8::5/126", "2001:db8::4", "2001:db8::7", "an address of 2001:db8::5/126"),
+        ] {
+            let block = Cidr::parse_block(text).unwrap();
+            assert_eq!(Some(block.bounds()), position(first).zip(position(last)), "{text}");
+            assert_eq!(block.to_string(), words);
+        }
+        assert_eq!(Cidr::one("010.0.0.1").unwrap().to_string(), "the address 10.0.0.1");
     }
 }

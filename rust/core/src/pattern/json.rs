@@ -276,6 +276,11 @@ mod tests {
         let text = r#"{"skip": {"a": "}\"]"}, "a": [1], "also": [[{}], "x"], "no": "\\"}"#;
         let kept = read(text, &|name| name == "a").unwrap();
         assert_eq!(kept, Value::Object(vec![("a".into(), Value::Array(vec![Value::Literal("1".into())]))]));
+        for passed in [r#""x, y""#, r#""}""#, "[1, 2]", r#"{"b": 1, "c": [{}]}"#, "true", "-1.5e3"] {
+            let text = format!(r#"{{"skip": {passed}, "a": 1}}"#);
+            let kept = read(&text, &|name| name == "a");
+            assert_eq!(kept, Some(Value::Object(vec![("a".into(), Value::Literal("1".into()))])), "{passed}");
+        }
     }
 
     #[test]
