@@ -158,10 +158,7 @@ impl<'a> Flattener<'a> {
 
 /// A number, `true`, `false` or `null`, as bus rules see it.
 fn scalar(text: &str) -> Scalar<'_> {
-    match text.as_bytes().first() {
-        Some(b't' | b'f' | b'n') => Scalar::Word(text),
-        _ => comparable(text).map_or(Scalar::Word(text), |number| Scalar::Number(text, number)),
-    }
+    comparable(text).map_or(Scalar::Word(text), |number| Scalar::Number(text, number))
 }
 
 fn matches_one(alternative: &Alternative, leaves: &[Leaf<'_>]) -> bool {

@@ -14,6 +14,9 @@ mod explain;
 pub(super) mod number;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::matcher::{Matcher, Scalar};

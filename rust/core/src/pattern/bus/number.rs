@@ -12,7 +12,7 @@ pub(in crate::pattern) fn comparable(text: &str) -> Option<f64> {
     }
     // No minus zero: it would be another number than zero where numbers are looked up.
     let value = if value == 0.0 { 0.0 } else { value };
-    let is_plain = text.len() <= DIGITS_KEPT && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let is_plain = text.len() <= DIGITS_KEPT && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-'));
     if is_plain || decimal(text)? == decimal(&format!("{value:e}"))? {
         Some(value)
     } else {
