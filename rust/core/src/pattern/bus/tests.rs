@@ -15,6 +15,7 @@ fn json_that_is_none_is_refused_with_the_words_of_aws() {
     let no_digit = "expected digit (0-9) to follow minus sign, for valid numeric value";
     let zeros = "Invalid numeric value: Leading zeroes not allowed".to_owned();
     let unescaped = "has to be escaped using backslash to be included in string value";
+    let unfinished_escape = "Unexpected end-of-input in character escape sequence".to_owned();
     let no_hex = "expected a hex-digit for character escape sequence";
     for (pattern, reason) in [
         (r#"{"a":[-x]}"#, in_number("'x' (code 120)", no_digit)),
@@ -35,6 +36,8 @@ fn json_that_is_none_is_refused_with_the_words_of_aws() {
         (r#"{"a":["\x"]}"#, "Unrecognized character escape 'x' (code 120)".to_owned()),
         (r#"{"a":["\€"]}"#, "Unrecognized character escape '€' (code 8364 / 0x20ac)".to_owned()),
         (r#"{"a":["\u00zz"]}"#, format!("Unexpected character ('z' (code 122)): {no_hex}")),
+        (r#"{"a":["\"#, unfinished_escape.clone()),
+        (r#"{"a\u00"#, unfinished_escape),
         (r#"{"a":["x"#, "Unexpected end-of-input: was expecting closing quote for a string value".to_owned()),
     ] {
         assert_eq!(refused(pattern), Some(reason), "{pattern}");

@@ -296,7 +296,7 @@ impl<'a> Tokens<'a> {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     has_escapes = true;
-                    self.escape(unfinished)?;
+                    self.escape()?;
                 }
                 Some(control @ 0..=31) => {
                     let reason = "has to be escaped using backslash to be included in string value";
@@ -315,7 +315,8 @@ impl<'a> Tokens<'a> {
         Ok(serde_json::from_str(&self.text[start..self.at]).map_or(Cow::Borrowed(inner), Cow::Owned))
     }
 
-    fn escape(&mut self, unfinished: &str) -> Read<()> {
+    fn escape(&mut self) -> Read<()> {
+        let unfinished = "Unexpected end-of-input in character escape sequence";
         self.at += 1;
         let Some(character) = self.text[self.at..].chars().next() else { return Err(self.error_after(unfinished)) };
         if !matches!(character, '"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't' | 'u') {
