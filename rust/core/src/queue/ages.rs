@@ -127,6 +127,35 @@ mod tests {
         assert_eq!(ages.sent_until(5_000), 2);
     }
 
+    /// A message lives less than a second longer than its retention.
+    #[test]
+    fn a_run_is_of_less_than_a_second() {
+        let mut ages = Ages::default();
+        for (number, sent_ms) in [(1, 1_000), (2, 1_999), (3, 2_000), (4, 1_500), (5, 3_000)] {
+            ages.add(number, sent_ms);
+        }
+        // (all that was sent so early, is below)
+        for (at_ms, below) in [(999, 0), (1_998, 0), (1_999, 3), (2_000, 5), (2_999, 5), (3_000, u64::MAX)] {
+            assert_eq!(ages.sent_until(at_ms), below, "{at_ms}");
+        }
+        // (below, when everything in the first run from there on was sent)
+        for (below, end_ms) in [(0, Some(1_999)), (1, Some(1_999)), (3, Some(2_000)), (5, Some(3_000)), (6, None)] {
+            assert_eq!(ages.next_end_ms(below), end_ms, "{below}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_comes_back_among_earlier_ones_keeps_their_run() {
+        let mut ages = Ages::default();
+        for (number, sent_ms) in [(1, 1_000), (5, 9_000), (2, 1_000)] {
+            ages.add(number, sent_ms);
+        }
+        ages.remove(1);
+        assert_eq!((ages.oldest_number(), ages.oldest_ms()), (Some(1), Some(1_000)), "2 is there");
+        ages.remove(2);
+        assert_eq!((ages.oldest_number(), ages.oldest_ms()), (Some(5), Some(9_000)));
+    }
+
     /// Messages that are gone do not count.
     #[test]
     fn what_is_gone_is_not_below_a_number() {

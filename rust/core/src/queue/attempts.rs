@@ -45,3 +45,21 @@ impl Attempts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_remembered_and_the_oldest_is_forgotten_first() {
+        let mut attempts = Attempts::default();
+        let handles = |number| vec![Handle { number, receipt: 7 }];
+        // (id, which are remembered then)
+        for (at, id, known) in [(0, "a", "a"), (1, "b", "ab"), (2, "c", "bc"), (3, "b", "bc"), (4, "d", "bd")] {
+            attempts.remember(id, handles(at), at + VALID_MS, 2);
+            let found: String = ["a", "b", "c", "d"].into_iter().filter(|id| attempts.find(id).is_some()).collect();
+            assert_eq!(found, known, "after {at}");
+        }
+        assert_eq!(attempts.find("b"), Some(handles(3).as_slice()), "of the last time");
+    }
+}

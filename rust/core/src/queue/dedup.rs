@@ -222,6 +222,26 @@ impl Deduplication {
 mod tests {
     use super::*;
 
+    #[test]
+    fn ids_are_spread_over_the_table() {
+        let keys = (0..1_000).map(|id| Key::new(Scope::Queue, "", &format!("{id}")));
+        assert_eq!(keys.map(Key::hash).collect::<std::collections::HashSet<_>>().len(), 1_000);
+    }
+
+    #[test]
+    fn room_for_so_many_ids_is_kept_when_the_last_one_goes() {
+        let [now, later] = [0, WINDOW_MS].map(|ms| Now { mono_ns: ms * 1_000_000, wall_ms: ms, entropy: 7 });
+        for (count, keeps) in [(10, true), (ENTRIES_KEPT, true), (ENTRIES_KEPT + 1, false)] {
+            let mut ids = Deduplication::new(1_000_000, [], &now);
+            for id in 0..count {
+                assert!(matches!(ids.offer(Key(id as u128), 1, &now), Offer::New { .. }));
+            }
+            assert!(!ids.is_empty());
+            assert_eq!(ids.due(&later).len(), count);
+            assert_eq!((ids.is_empty(), ids.order.capacity() > 0), (true, keeps), "{count}");
+        }
+    }
+
     /// Each stayed in the order until its five minutes were over.
     #[test]
     fn ids_that_are_taken_back_leave_no_room_taken() {

@@ -327,3 +327,32 @@ pub fn rest_of_group(batch: &[Taken], failed: impl Fn(u64) -> bool) -> Vec<bool>
         |message: &Taken| broken.contains(&message.group) || (failed(message.number) && broken.insert(message.group));
     batch.iter().map(comes_back).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batcher_is_made_for_so_many_messages() {
+        for (asked, made) in [(0, 1), (1, 1), (5, 5), (MESSAGES_MAX, MESSAGES_MAX), (u32::MAX, MESSAGES_MAX)] {
+            let mut batcher = FifoBatcher::new(asked);
+            assert_eq!((batcher.messages_max(), batcher.is_empty()), (made, true));
+            batcher.push(0, "a", 0).unwrap();
+            assert!(!batcher.is_empty());
+            let taken = batcher.take(1, 0);
+            assert!(!batcher.is_empty(), "it is in flight");
+            batcher.done(taken[0].group);
+            assert!(batcher.is_empty());
+        }
+    }
+
+    #[test]
+    fn room_of_many_delays_is_given_back_when_the_last_group_goes() {
+        let mut batcher = FifoBatcher::new(MESSAGES_MAX);
+        for number in 0..10_000 {
+            batcher.push(number, "a", 500).unwrap();
+        }
+        assert_eq!(batcher.expire(u64::MAX).len(), 10_000);
+        assert!(batcher.is_empty() && batcher.delays.capacity() < 2 * DELAYS_KEPT, "{}", batcher.delays.capacity());
+    }
+}

@@ -218,6 +218,13 @@ mod tests {
     }
 
     #[test]
+    fn names_are_spread_over_the_table() {
+        let groups = Groups::default();
+        let hashes: std::collections::HashSet<u32> = (0..1_000).map(|n| groups.hash(&n.to_string())).collect();
+        assert!(hashes.len() > 990, "{}", hashes.len());
+    }
+
+    #[test]
     fn room_is_given_back_when_no_group_has_messages() {
         let mut groups = Groups::default();
         let all: Vec<u32> = (0..10_000).map(|n| groups.open(&n.to_string())).collect();

@@ -200,7 +200,7 @@ impl QueueMachine {
             Waiting::Fifo(line) => Some(line.hold(sent.group)),
             Waiting::Standard(_) => None,
         };
-        let held = Held { changed: true, ..Held::new(group, at, Some(until), &known) };
+        let held = Held::new(group, at, Some(until), &known);
         self.known.insert(sent.number, Known { place: Place::Held(held), ..known });
         self.deadlines.insert((until, sent.number));
         self.in_flight += 1;

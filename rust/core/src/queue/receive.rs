@@ -53,7 +53,7 @@ impl QueueMachine {
     fn pull(&mut self, maximum: usize, now: &Now) -> Vec<Pulled> {
         let at = self.timeline.at(now);
         let mut together: Vec<Pulled> = Vec::new();
-        while together.len() < maximum {
+        loop {
             let mut pulled = self.waiting.take(maximum - together.len(), at);
             if pulled.is_empty() {
                 break;

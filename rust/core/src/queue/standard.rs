@@ -110,3 +110,48 @@ impl StandardWaiting {
         self.later.len() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn untouched_messages_stand_together_in_ranges() {
+        let mut line = StandardWaiting::default();
+        let pushed = [5, 6, 7, 9, 8, 3, 10].map(|number| line.push(number));
+        assert_eq!(pushed, [true, true, true, true, false, false, true], "8 and 3 are older than others");
+        assert_eq!(line.visible(), 5);
+        assert_eq!(line.expire_fresh(10), [5..8, 9..10]);
+        assert_eq!((line.visible(), line.take(), line.take()), (1, Some(10), None));
+    }
+
+    #[test]
+    fn one_that_is_taken_out_of_turn_leaves_the_others_where_they_were() {
+        let mut line = StandardWaiting::default();
+        (10..16).for_each(|number| assert!(line.push(number)));
+        // (number, whether it stood there, how many are left)
+        for (number, stood, left) in
+            [(12, true, 5), (12, false, 5), (9, false, 5), (16, false, 5), (10, true, 4), (15, true, 3)]
+        {
+            assert_eq!((line.take_fresh(number), line.visible()), (stood, left), "{number}");
+        }
+        let rest: Vec<u64> = std::iter::from_fn(|| line.take()).collect();
+        assert_eq!((rest, line.visible()), (vec![11, 13, 14], 0));
+    }
+
+    #[test]
+    fn what_waits_is_visible_from_its_moment_on() {
+        let mut line = StandardWaiting::default();
+        for (number, at_ms) in [(1, 500), (2, 300), (3, 100)] {
+            line.wait(number, at_ms, 100);
+        }
+        // (at, visible, delayed, when that changes)
+        for (at_ms, visible, delayed, next) in
+            [(100, 1, 2, Some(300)), (299, 1, 2, Some(300)), (300, 2, 1, Some(500)), (500, 3, 0, None)]
+        {
+            line.due(at_ms);
+            assert_eq!((line.visible(), line.delayed(), line.next_due()), (visible, delayed, next), "{at_ms}");
+        }
+        assert_eq!([line.take(), line.take(), line.take(), line.take()], [Some(3), Some(2), Some(1), None]);
+    }
+}

@@ -2,9 +2,11 @@
 //!
 //! `send a b+500 c@-60000` sends messages 0, 1, … to groups (`-` in a standard queue), the second delayed, the third as if sent
 //! a minute ago. `receive N for MS` and `receive N running` hand out, shown as `number#receive count`; `attempt ID` names it.
-//! `one N` hands out one message out of turn, and `look N` tells how it stands.
-//! `delete N`, `change N MS`: with the last receipt, `old` with the one before. `complete` ends the first running batch.
-//! `moved N` says that a dead letter stands in its queue, `stuck N` that it could not be moved. `at T` lets time pass, `jump MS`
+//! `one N` hands out one message out of turn, and `look N` tells how it stands; `ready`, `empty` and `behind N` ask.
+//! `delete N`, `change N MS`: with the last receipt, `old` with the one before. `complete` ends the first running batch,
+//! `end` the last one received, however it is held.
+//! `moved N` says that a dead letter stands in its queue, `stuck N` that it could not be moved. `at T` lets time pass, `later T`
+//! without anybody looking, `jump MS`
 //! moves the wall clock alone, `restart` kills the process. What goes away is shown as well.
 
 use std::collections::HashMap;
@@ -35,6 +37,8 @@ struct Player {
     store: Store,
     /// Receipts of each message, the last one last.
     receipts: HashMap<u64, Vec<u64>>,
+    /// As it was received.
+    last: Vec<Handle>,
 }
 
 impl Player {
@@ -46,12 +50,21 @@ impl Player {
             "one" => self.receive_one(words[1].parse().unwrap()),
             "look" => self.look(words[1].parse().unwrap()),
             "delete" | "change" => self.request(&words),
-            "complete" => self.complete(&words[1..]),
+            "complete" => {
+                let batch = self.running();
+                self.complete(&batch, &words[1..])
+            }
+            "end" => self.complete(&self.last.clone(), &words[1..]),
             "withdraw" => self.withdraw(),
             "at" => {
                 self.store.run_until(words[1].parse().unwrap());
                 String::new()
             }
+            "later" => {
+                self.store.elapsed_ms = words[1].parse().unwrap();
+                String::new()
+            }
+            "ready" | "empty" | "behind" => self.ask(&words),
             "jump" => self.jump(words[1]),
             "restart" => {
                 self.store.restart();
@@ -112,13 +125,28 @@ impl Player {
         if deliveries.is_empty() {
             return "nothing".to_owned();
         }
+        self.last = deliveries.iter().map(|delivery| delivery.handle).collect();
         let mut shown = Vec::new();
         for delivery in deliveries {
             let Handle { number, receipt } = delivery.handle;
             self.receipts.entry(number).or_default().push(receipt);
-            shown.push(format!("{number}#{}", delivery.receive_count));
+            shown.push(format!("{number}#{}{}", delivery.receive_count, if delivery.alone { " alone" } else { "" }));
         }
         shown.join(" ")
+    }
+
+    fn ask(&mut self, words: &[&str]) -> String {
+        let now = self.store.now();
+        let machine = &self.store.machine;
+        let is_so = match words[0] {
+            "ready" => machine.is_ready(&now),
+            "empty" => machine.is_empty(),
+            _ => {
+                let number: u64 = words[1].parse().unwrap();
+                machine.is_behind(number, &self.store.messages[&number].group)
+            }
+        };
+        if is_so { "yes" } else { "no" }.to_owned()
     }
 
     fn receive_one(&mut self, number: u64) -> String {
@@ -168,7 +196,7 @@ impl Player {
         .to_owned()
     }
 
-    fn complete(&mut self, words: &[&str]) -> String {
+    fn complete(&mut self, batch: &[Handle], words: &[&str]) -> String {
         let outcome = match words[0] {
             "ok" => Outcome::Success,
             "error" => Outcome::Error,
@@ -177,10 +205,9 @@ impl Player {
             "failed" => Outcome::Failed(words[1..].iter().map(|number| number.parse().unwrap()).collect()),
             other => panic!("unknown outcome {other}"),
         };
-        let batch = self.running();
         let backoff = Backoff { base_ms: 1000, cap_ms: 30_000, jitter: 0.0 };
         let now = self.store.now();
-        self.store.machine.completed(&batch, &outcome, &backoff, &now);
+        self.store.machine.completed(batch, &outcome, &backoff, &now);
         String::new()
     }
 
@@ -221,7 +248,7 @@ fn every_row_of_the_table_happens_as_it_says() {
     let mut wrong = String::new();
     for row in &table {
         assert!(row["source"].as_str().is_some_and(|source| !source.is_empty()), "{} has no source", row["name"]);
-        let mut player = Player { store: Store::new(settings_of(row)), receipts: HashMap::new() };
+        let mut player = Player { store: Store::new(settings_of(row)), receipts: HashMap::new(), last: Vec::new() };
         for step in row["steps"].as_array().unwrap() {
             let step = step.as_str().unwrap();
             let (action, expected) = step.split_once(" -> ").unwrap_or((step, ""));
@@ -253,4 +280,29 @@ fn a_visibility_timeout_that_begins_in_the_middle_of_a_millisecond_does_not_end_
     machine.change_visibility(handle, 100, &at(900_000)).unwrap();
     assert_eq!(machine.receive(&asked, &at(100_899_999)).unwrap(), [], "until 100.9 ms");
     assert_eq!(machine.receive(&asked, &at(101_000_000)).unwrap().len(), 1);
+}
+
+/// Of two receives at the same moment, by the same entropy.
+#[test]
+fn no_two_receipts_of_a_message_are_the_same() {
+    let now = Now { mono_ns: 0, wall_ms: START_MS, entropy: 7 };
+    let mut machine = QueueMachine::new(settings_of(&Value::Null), &now);
+    machine.sent(&Sent { number: 0, group: "", sent_ms: START_MS, delay_ms: 0 }, &now);
+    let asked = Receive { maximum: 1, hold: Hold::For { visibility_ms: 0 }, attempt: None };
+    let [first, second] = [(); 2].map(|()| machine.receive(&asked, &now).unwrap()[0].handle);
+    assert_ne!(first.receipt, second.receipt);
+    assert_eq!(machine.delete(first), Err(Refusal::StaleReceipt));
+}
+
+#[test]
+fn a_queue_stays_of_its_kind_whatever_is_configured() {
+    let now = Now { mono_ns: 0, wall_ms: START_MS, entropy: 7 };
+    let asked = Receive { maximum: 1, hold: Hold::WhileRunning, attempt: None };
+    for (kind, other) in [(Kind::Fifo, Kind::Standard), (Kind::Standard, Kind::Fifo)] {
+        let settings = Settings { kind, in_flight_max: 0, ..settings_of(&Value::Null) };
+        let mut machine = QueueMachine::new(settings, &now);
+        machine.configure(Settings { kind: other, ..settings }, &now);
+        // Over the limit in flight a FIFO queue gives nothing, a standard queue refuses.
+        assert_eq!(machine.receive(&asked, &now).is_ok(), kind == Kind::Fifo);
+    }
 }
