@@ -125,12 +125,10 @@ impl Histogram {
         if times == 0 {
             return Ok(());
         }
-        if value > MAX {
-            self.above += times;
-        } else if value > 0.0 {
-            self.below += times;
-        } else {
-            self.zero += times;
+        match value {
+            0.0 => self.zero += times,
+            0.0..MIN => self.below += times,
+            _ => self.above += times,
         }
         self.note(value.abs(), times);
         Ok(())
@@ -265,7 +263,7 @@ impl Histogram {
     /// The first slot of each page and where the page lies, ascending. Most of the directory is zero: whole stretches of it are skipped.
     fn pages_in_order(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let stretches = self.directory.chunks(STRETCH).enumerate();
-        let used = stretches.filter(|(_, stretch)| stretch.iter().fold(0, |any, at| any | at) > 0);
+        let used = stretches.filter(|(_, stretch)| stretch.iter().fold(0, |any, at| any | at) != 0);
         used.flat_map(|(number, stretch)| {
             let there = stretch.iter().enumerate().filter(|(_, &at)| at > 0);
             there.map(move |(i, &at)| ((number * STRETCH + i) * PAGE, usize::from(at) - 1))

@@ -55,8 +55,8 @@ impl Histogram {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         match bytes.first() {
             Some(&FORMAT) => decode(&bytes[1..]).ok_or(DecodeError::Damaged),
-            Some(&newer) if newer > FORMAT => Err(DecodeError::NewerFormat(newer)),
-            _ => Err(DecodeError::Damaged),
+            Some(0) | None => Err(DecodeError::Damaged),
+            Some(&newer) => Err(DecodeError::NewerFormat(newer)),
         }
     }
 }
@@ -78,11 +78,11 @@ fn decode(mut rest: &[u8]) -> Option<Histogram> {
         let step = usize::try_from(take_number(&mut rest)?).ok()?;
         slot = usize::checked_add(slot, step)?;
         let count = take_number(&mut rest)?;
-        if slot >= SLOTS || count == 0 || (number > 0 && step == 0) || count > COUNT_MAX {
+        if slot >= SLOTS || count == 0 || (number > 0 && step == 0) {
             return None;
         }
-        read.add(slot, count);
         read.count = read.count.checked_add(count)?;
+        read.add(slot, count);
     }
     if read.count == 0 {
         return rest.is_empty().then(Histogram::default);

@@ -101,15 +101,12 @@ pub fn decimal(slot: usize) -> f64 {
     let (low, high) = (upper_edge_before(slot), upper_edge(slot));
     let middle = f64::midpoint(low, high);
     let magnitude = high.log10().floor() as i32;
-    for digits in 1..=6 {
-        let scale = digits - 1 - magnitude;
-        let nearest = scaled(middle, scale).round();
-        // The middle's own neighbour first; with few digits the only decimal of the slot may be the next one.
-        for candidate in [nearest, nearest - 1.0, nearest + 1.0] {
-            let value = scaled(candidate, -scale);
-            if (MIN..=MAX).contains(&value) && self::slot(value) == slot {
-                return value;
-            }
+    // A slot is too narrow for two decimals of three digits: what has fewer is found as one of these.
+    for digits_after_first in 2..=5 {
+        let scale = digits_after_first - magnitude;
+        let value = scaled(scaled(middle, scale).round(), -scale);
+        if (MIN..=MAX).contains(&value) && self::slot(value) == slot {
+            return value;
         }
     }
     middle
@@ -125,7 +122,7 @@ fn upper_edge_before(slot: usize) -> f64 {
 
 /// `value * 10^power`, rounded once for whole values: what the decimal literal would parse to.
 fn scaled(value: f64, power: i32) -> f64 {
-    if power < 0 {
+    if power.is_negative() {
         value / 10f64.powi(-power)
     } else {
         value * 10f64.powi(power)

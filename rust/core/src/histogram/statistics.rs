@@ -38,11 +38,6 @@ impl Percent {
         }
     }
 
-    /// The number, 0 to 100.
-    pub fn get(self) -> f64 {
-        self.0 as f64 / PARTS
-    }
-
     /// Nearest rank: the smallest rank, from 1, at or below which this share of `count` values lies.
     fn rank(self, count: u64) -> u64 {
         let rank = (u128::from(self.0) * u128::from(count)).div_ceil(u128::from(WHOLE));

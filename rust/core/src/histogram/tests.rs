@@ -226,3 +226,136 @@ proptest! {
         }
     }
 }
+
+fn power(exponent: i32) -> f64 {
+    2f64.powi(exponent)
+}
+
+/// Counted by themselves below, inside and above the range; sums of powers of two are exact.
+fn mixed() -> Histogram {
+    let mut histogram = of(&[0.0, power(-40), 3.0, 300.0, power(40)]);
+    histogram.record_n(2.0, 5).unwrap();
+    histogram
+}
+
+#[test]
+fn a_value_counts_as_often_as_it_was_recorded() {
+    let mut histogram = mixed();
+    assert_eq!((histogram.count(), histogram.sum()), (10, 313.0 + power(40) + power(-40)));
+    assert_eq!((histogram.zero(), histogram.below(), histogram.above()), (1, 1, 1));
+    histogram.record_n(2.0, 0).unwrap();
+    histogram.record_n(0.0, 0).unwrap();
+    assert_eq!(histogram, mixed(), "no time at all");
+    assert!(histogram.record_n(-1.0, 0).is_err());
+    assert_eq!(Histogram::new().below(), 0);
+}
+
+#[test]
+fn every_count_is_added_and_taken_away_by_itself() {
+    let mut twice = mixed();
+    twice.merge(&mixed());
+    assert_eq!((twice.count(), twice.zero(), twice.below(), twice.above()), (20, 2, 2, 2));
+    let mut other = of(&[power(-40)]);
+    other.record_n(2.0, 8).unwrap();
+    twice.subtract(&other).unwrap();
+    assert_eq!((twice.count(), twice.zero(), twice.below(), twice.above()), (11, 2, 1, 2));
+    assert_eq!(twice.sum(), 610.0 + 2.0 * power(40) + power(-40));
+    let ranks = (1..=11).map(|rank| percent((f64::from(rank) - 0.5) / 11.0 * 100.0));
+    let left: Vec<f64> = ranks.map(|share| twice.percentile(share).unwrap()).collect();
+    assert_eq!(left, [0.0, 0.0, MIN, 2.0, 2.0, 3.0, 3.0, 300.0, 300.0, power(40), power(40)]);
+    let totals: Vec<u64> = twice.pages.iter().map(|page| page.iter().sum()).collect();
+    assert_eq!(twice.totals, totals);
+    twice.subtract(&of(&[3.0, 3.0])).unwrap();
+    assert_eq!(twice.slots().map(|(slot, count)| (decimal(slot), count)).collect::<Vec<_>>(), [(2.0, 2), (300.0, 2)]);
+}
+
+#[test]
+fn histograms_that_differ_anywhere_are_not_equal() {
+    for (one, other) in [
+        (of(&[1.0]), Histogram::new()),
+        (of(&[1.0, 4.0, 6.0, 9.0]), of(&[1.0, 5.0, 5.0, 9.0])),
+        (of(&[5.000_1]), of(&[5.000_2])),
+        (of(&[0.0, 1.0]), of(&[1.0, 0.0, 0.0])),
+    ] {
+        assert_ne!(one, other);
+    }
+    assert_eq!(of(&[700.0, 1.0]), of(&[1.0, 700.0]), "whichever came first");
+}
+
+#[test]
+fn refusals_say_what_is_wrong() {
+    let told = |refusal: &dyn std::error::Error| refusal.to_string();
+    let refused = of(&[]).record(-1.5).unwrap_err();
+    assert_eq!(told(&refused), "value -1.5 cannot be recorded: a histogram takes finite numbers of 0 or more");
+    let missing = of(&[1.0]).subtract(&of(&[2.0])).unwrap_err();
+    assert_eq!(told(&missing), "the histogram to subtract holds values that this one does not");
+    let share = Percent::new(100.5).unwrap_err();
+    assert_eq!(told(&share), "percentile 100.5 is out of range: it must be from 0 to 100");
+    let newer = Histogram::from_bytes(&[7]).unwrap_err();
+    assert_eq!(told(&newer), "the histogram has format 7, this forebay reads format 1");
+    let damaged = Histogram::from_bytes(&[]).unwrap_err();
+    assert_eq!(told(&damaged), "the bytes are not a histogram, or are damaged");
+}
+
+/// Bytes of format 1: sum, least and greatest value, and LEB128 numbers in hexadecimal.
+fn written(floats: [f64; 3], numbers: &str) -> Vec<u8> {
+    let bytes = (0..numbers.len()).step_by(2).map(|at| u8::from_str_radix(&numbers[at..at + 2], 16).unwrap());
+    std::iter::once(1).chain(floats.into_iter().flat_map(f64::to_le_bytes)).chain(bytes).collect()
+}
+
+#[test]
+fn bytes_that_no_histogram_writes_are_damaged() {
+    // 00 below and above, one slot: that of 1.0 (30614), once.
+    let one = "0000000196ef0101";
+    assert_eq!(Histogram::from_bytes(&written([1.0; 3], one)), Ok(of(&[1.0])));
+    // 2^53 times, which is the most; and once more.
+    let most = "0000000196ef018080808080808010";
+    assert_eq!(Histogram::from_bytes(&written([1.0; 3], most)).map(|read| read.count()), Ok(1 << 53));
+    let (nan, infinite) = (f64::NAN, f64::INFINITY);
+    for (floats, numbers, what) in [
+        ([1.0; 3], "0000000196ef018180808080808010", "too many"),
+        ([1.0; 3], "0000000296ef01ffffffffffffffffff010001", "the same slot again"),
+        ([1.0; 3], "0000000296ef01010001", "the same slot again"),
+        ([1.0; 3], "0000000196ef0100", "a slot that holds nothing"),
+        ([1.0; 3], "00000001aede0301", "a slot behind the last"),
+        ([1.0; 3], "0000000196ef010100", "a byte too many"),
+        ([infinite, 1.0, 1.0], one, "the sum"),
+        ([nan, 1.0, 1.0], one, "the sum"),
+        ([1.0, -1.0, 1.0], one, "the least value"),
+        ([1.0, nan, 1.0], one, "the least value"),
+        ([1.0, 2.0, 1.0], one, "the least is greater than the greatest"),
+        ([1.0, 1.0, infinite], "0000010196ef0101", "the greatest value"),
+        ([1.0, 1.0, 2e9], one, "the greatest value lies above the range, where none was counted"),
+        ([1.0, 1.0, 1.0], "0000010196ef0101", "the greatest value lies inside, and one was counted above"),
+        ([1.0, 1.0, 1.0], "0100000196ef0101", "zero was counted, and is not the least value"),
+    ] {
+        assert_eq!(Histogram::from_bytes(&written(floats, numbers)), Err(DecodeError::Damaged), "{what}");
+    }
+    assert_eq!(Histogram::from_bytes(&[0, 0]), Err(DecodeError::Damaged), "no format has the number 0");
+}
+
+/// Its last digit could be no other: the middle is nearer to it than to its neighbours.
+#[test]
+fn a_bucket_is_shown_by_the_decimal_nearest_its_middle() {
+    for slot in (1..SLOTS - 1).step_by(5) {
+        let (low, high, shown) = (upper_edge(slot - 1), upper_edge(slot), decimal(slot));
+        assert!(low < shown && shown <= high, "{low} {shown} {high}");
+        let text = format!("{shown:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap();
+        let digits = mantissa.bytes().filter(u8::is_ascii_digit).count() as i32;
+        let last = 10f64.powi(exponent.parse::<i32>().unwrap() + 1 - digits);
+        assert!(digits <= 5 && (shown - f64::midpoint(low, high)).abs() <= last * 0.500_001, "{low} {shown} {high}");
+    }
+}
+
+#[test]
+fn statistics_at_their_ends() {
+    let values = of(&[1.0, 1.0, 1.0, 5.123_456]);
+    assert_eq!(values.percentile(percent(100.0)), Some(5.123_456), "the greatest value is exact");
+    let span = Span::Values { above: 2.0, up_to: 4.0 };
+    assert_eq!(values.winsorized_mean(span), Some(10.0 / 4.0), "three ones became 2, the greatest 4");
+    assert_eq!((values.percentile_rank(0.0, 1.0), values.percentile_rank(2.0, 4.0)), (Some(75.0), Some(0.0)));
+    let none = Histogram::new();
+    assert_eq!((none.winsorized_mean(span), none.percentile_rank(0.0, 1.0)), (None, None));
+    assert_eq!(of(&[0.0, 1e-12, 1e-12, 1.0, 2e9]).cumulative(&[0.5, 1.0, 10.0]), [3, 4, 4], "what lies below counts");
+}
