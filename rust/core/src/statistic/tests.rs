@@ -106,3 +106,21 @@ fn a_mistyped_word_is_met_with_its_neighbours() {
     );
     assert!(nearest("m", ["MaximumOverTime"]).is_empty(), "one letter says nothing");
 }
+
+#[test]
+fn two_words_are_as_far_apart_as_letters_are_changed_added_or_left_out() {
+    for (one, other, far) in [
+        ("", "", 0),
+        ("", "abc", 3),
+        ("abc", "", 3),
+        ("abc", "abc", 0),
+        ("abc", "bc", 1),
+        ("bc", "abc", 1),
+        ("abc", "ab", 1),
+        ("abc", "adc", 1),
+        ("kitten", "sitting", 3),
+        ("flaw", "lawn", 2),
+    ] {
+        assert_eq!(distance(one, other), far, "{one} {other}");
+    }
+}
