@@ -65,8 +65,9 @@ impl Schedule {
         let mut passed = Passed { due: Some(next_due), missed: 0, latest: None };
         while let Some(due) = passed.due.filter(|due| *due < before_ms) {
             if passed.missed == MISSED_COUNT_MAX {
-                let latest = passed.latest.map(|latest| self.latest_between(latest, before_ms));
-                return Passed { due: self.next_after(before_ms - 1), latest, ..passed };
+                let due = self.next_after(before_ms - 1);
+                let latest = passed.latest.map(|latest| self.latest_between(latest, before_ms, due));
+                return Passed { due, latest, ..passed };
             }
             passed = Passed { due: self.next_after(due), missed: passed.missed + 1, latest: Some(due) };
         }
@@ -83,14 +84,15 @@ impl Schedule {
         Passed { due: self.next_after(latest), missed: count.min(MISSED_COUNT_MAX), latest: Some(latest) }
     }
 
-    /// The last due time before a time, given an earlier one: what lies between is halved again and again.
-    fn latest_between(&self, due_ms: u64, before_ms: u64) -> u64 {
+    /// The last due time before a time, given an earlier one and the first one not before: what lies between is halved until
+    /// nothing is left of it.
+    fn latest_between(&self, due_ms: u64, before_ms: u64, next: Option<u64>) -> u64 {
         let (mut latest, mut none_from) = (due_ms, before_ms);
-        while none_from - latest > 1 {
-            let middle = latest + (none_from - latest) / 2;
-            match self.next_after(middle).filter(|due| *due < before_ms) {
-                Some(later) => latest = later,
-                None => none_from = middle,
+        for _ in 0..u64::BITS {
+            let middle = latest.midpoint(none_from);
+            match self.next_after(middle) {
+                Some(later) if Some(later) != next => latest = later,
+                _ => none_from = middle,
             }
         }
         latest

@@ -9,6 +9,8 @@ use super::zone;
 
 /// Furthest distance from the end of a month: `L-30`.
 const BEFORE_LAST_MAX: u16 = 30;
+/// The first day of a month and those that share its weekday.
+const EVERY_SEVENTH: u32 = 0b1_0000001_0000001_0000001_0000001;
 
 /// The six fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +173,7 @@ impl Days {
         let length = first.days_in_month() as u8;
         let all = u32::MAX >> (32 - length);
         let offset = first.weekday().to_sunday_zero_offset() as u8;
-        let each = |weekday: u8| (1 | 1 << 7 | 1 << 14 | 1 << 21 | 1 << 28) << ((7 + weekday - offset) % 7) & all;
+        let each = |weekday: u8| EVERY_SEVENTH << ((7 + weekday - offset) % 7) & all;
         let weekday = |day: u8| (offset + day - 1) % 7;
         match *self {
             Self::Dates(dates) => dates & all,
@@ -179,9 +181,7 @@ impl Days {
             Self::LastWorkday => 1 << (nearest_workday(length, weekday(length), length) - 1),
             Self::NearestWorkday(day) if day > length => 0,
             Self::NearestWorkday(day) => 1 << (nearest_workday(day, weekday(day), length) - 1),
-            Self::Weekdays(weekdays) => {
-                (0..7).filter(|day| weekdays >> day & 1 == 1).fold(0, |days, day| days | each(day))
-            }
+            Self::Weekdays(weekdays) => (0..7).filter(|day| weekdays >> day & 1 == 1).map(each).sum(),
             Self::LastOf(weekday) => 1 << each(weekday).ilog2(),
             Self::Nth(weekday, nth) => (each(weekday) >> (7 * (nth - 1)) & 0x7f) << (7 * (nth - 1)),
         }

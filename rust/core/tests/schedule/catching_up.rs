@@ -16,10 +16,14 @@ fn nothing_is_due_before_its_time() {
 
 #[test]
 fn what_is_late_by_a_minute_at_most_fires() {
-    for catch_up in [CatchUp::None, CatchUp::One, CatchUp::All] {
-        let due = due("rate(5 minutes)", "2026-01-02T00:00:00Z", "2026-01-02T00:01:00Z", catch_up);
-        let expected = vec![at("2026-01-02T00:00:00Z")];
-        assert_eq!(due, Due { firings: expected, next_due: Some(at("2026-01-02T00:05:00Z")), missed: 0 });
+    for expression in ["rate(5 minutes)", "cron(*/5 * * * ? *)"] {
+        for catch_up in [CatchUp::None, CatchUp::One, CatchUp::All] {
+            let due = due(expression, "2026-01-02T00:00:00Z", "2026-01-02T00:01:00Z", catch_up);
+            let expected = vec![at("2026-01-02T00:00:00Z")];
+            assert_eq!(due, Due { firings: expected, next_due: Some(at("2026-01-02T00:05:00Z")), missed: 0 });
+        }
+        let late = due(expression, "2026-01-02T00:00:00Z", "2026-01-02T00:01:00.001Z", CatchUp::None);
+        assert_eq!(late, Due { firings: vec![], next_due: Some(at("2026-01-02T00:05:00Z")), missed: 1 });
     }
 }
 
@@ -46,6 +50,13 @@ fn a_long_stop_costs_no_walk_over_all_of_it() {
     let after_years = |catch_up| due("cron(* * * * ? *)", "2026-01-01T00:00:00Z", "2056-01-01T00:00:30Z", catch_up);
     let none = after_years(CatchUp::None);
     assert_eq!((none.firings.len(), none.missed), (1, MISSED_COUNT_MAX));
+    // Late by a minute and by none: both are on time.
+    let two = due("cron(* * * * ? *)", "2026-01-01T00:00:00Z", "2056-01-01T00:01:00Z", CatchUp::None);
+    assert_eq!(two.firings, [at("2056-01-01T00:00:00Z"), at("2056-01-01T00:01:00Z")]);
+    // The latest before a long pause that is not over.
+    let night = due("cron(* 0-7 * * ? *)", "2026-01-01T00:00:00Z", "2056-01-01T12:00:00Z", CatchUp::One);
+    let (firings, next_due) = (vec![at("2056-01-01T07:59:00Z")], Some(at("2056-01-02T00:00:00Z")));
+    assert_eq!(night, Due { firings, next_due, missed: MISSED_COUNT_MAX - 1 });
     let rare = due("rate(30 minutes)", "2026-01-01T00:00:00Z", "2036-01-01T00:29:30Z", CatchUp::One);
     assert_eq!(rare.firings, [at("2036-01-01T00:00:00Z")]);
     assert_eq!(rare.next_due, Some(at("2036-01-01T00:30:00Z")));

@@ -47,6 +47,8 @@ fn what_both_dialects_accept() {
         "cron(0 9 ? * friL *)",
         "cron(0 9 ? * L *)",
         "cron(0 9 ? * SAT#3 1970-2199)",
+        "cron(*/59 */23 */31 */12 ? 1970/229)",
+        "cron(0 9 ? * */7 *)",
     ] {
         for dialect in [Dialect::Rule, Dialect::Scheduler] {
             assert_eq!(Expression::parse(dialect, text).map(drop), Ok(()), "{text}");
@@ -100,6 +102,11 @@ fn what_both_dialects_refuse() {
         "cron(0 12 * * ? 2030-2026)",
         "cron(*/0 * * * ? *)",
         "cron(*/60 * * * ? *)",
+        "cron(0 */24 * * ? *)",
+        "cron(0 9 */32 * ? *)",
+        "cron(0 9 * */13 ? *)",
+        "cron(0 9 ? * */8 *)",
+        "cron(0 9 * * ? 1970/230)",
         "cron(/5 * * * ? *)",
         "cron(5- * * * ? *)",
         "cron(1,,2 * * * ? *)",
@@ -133,7 +140,12 @@ fn a_refusal_says_what_is_wrong_and_where() {
         "Parameter ScheduleExpression is not valid. In the field hours, '25' is wrong: values are 0 to 23."
     );
     assert!(told("cron(0 1 * * * *)").contains("must be ?"));
-    assert!(told(&format!("cron({})", "1,".repeat(200))).contains("at most 256 characters"));
+    assert!(told("cron(0 1 ? * ? *)").contains("the other says which days"));
+    assert!(told("cron(0 1 * * ? 2026/230)").contains("a step is 1 to 229"));
+    let long = |zeros| format!("cron({}0 12 * * ? *)", "0,".repeat(zeros));
+    assert_eq!(long(119).len(), 256);
+    assert!(Expression::parse(Dialect::Rule, &long(119)).is_ok());
+    assert!(told(&long(120)).contains("at most 256 characters"));
 }
 
 #[test]

@@ -27,6 +27,10 @@ fn days_that_are_not_named_by_their_date() {
         ("cron(0 9 ? * SAT#3 *)", "2026-01-01T00:00:00Z", ["2026-01-17T09:00:00Z", "2026-02-21T09:00:00Z"]),
         ("cron(0 9 ? * 5#5 *)", "2026-01-01T00:00:00Z", ["2026-01-29T09:00:00Z", "2026-04-30T09:00:00Z"]),
         ("cron(0 9 ? * 6-2 *)", "2026-01-04T10:00:00Z", ["2026-01-05T09:00:00Z", "2026-01-09T09:00:00Z"]),
+        // A step goes on over the end of a range that wraps.
+        ("cron(0 9 1 NOV-MAR/3 ? *)", "2026-01-01T00:00:00Z", ["2026-02-01T09:00:00Z", "2026-11-01T09:00:00Z"]),
+        ("cron(0 9 30-3/3 * ? *)", "2026-01-05T00:00:00Z", ["2026-01-30T09:00:00Z", "2026-02-02T09:00:00Z"]),
+        ("cron(0 9 ? * FRI-TUE/3 *)", "2026-01-04T10:00:00Z", ["2026-01-05T09:00:00Z", "2026-01-09T09:00:00Z"]),
         ("cron(0 9 29 2 ? *)", "2026-01-01T00:00:00Z", ["2028-02-29T09:00:00Z", "2032-02-29T09:00:00Z"]),
         ("cron(30/20 23-0 * * ? *)", "2026-01-01T00:31:00Z", ["2026-01-01T00:50:00Z", "2026-01-01T23:30:00Z"]),
     ] {
@@ -39,6 +43,9 @@ fn what_never_comes_is_never_due() {
     for expression in ["cron(0 0 31 2 ? *)", "cron(15 10 ? * 6L 2002-2005)", "at(2022-12-31T23:59:59)"] {
         assert_eq!(schedule(expression, "UTC").next_after(at("2026-01-01T00:00:00Z")), None, "{expression}");
     }
+    let once = schedule("at(2026-05-01T12:00:00)", "UTC");
+    let [before, then] = ["2026-05-01T11:59:59.999Z", "2026-05-01T12:00:00Z"].map(at);
+    assert_eq!((once.next_after(before), once.next_after(then)), (Some(then), None), "it was due");
     assert_eq!(schedule("cron(* * * * ? *)", "UTC").next_after(at("2199-12-31T23:59:00Z")), None);
     assert_eq!(schedule("rate(1 minute)", "UTC").next_after(u64::MAX), None);
 }
