@@ -36,7 +36,7 @@ impl Fit<'_> {
 
     fn schema(&mut self, id: Id, value: &Json) -> Result<(), Misfit> {
         let shape = &self.shapes.table[id];
-        if self.depth == DEPTH_MAX {
+        if self.depth >= DEPTH_MAX {
             return self.refuse("the schema never comes to an end here");
         }
         self.depth += 1;

@@ -204,12 +204,13 @@ impl Renderer {
 /// The types of JSON Schema that values of these kinds have, `null` left out.
 fn types(kinds: u16) -> Vec<&'static str> {
     let number = if kinds & kind::NUMBER == 0 { "integer" } else { "number" };
+    let has = |kind: u16| kinds & kind != 0;
     let all = [
-        (kind::ARRAY, "array"),
-        (kind::BOOLEAN, "boolean"),
-        (kind::INTEGER | kind::NUMBER, number),
-        (kind::OBJECT, "object"),
-        (kind::TEXT | kind::DATE_TIME, "string"),
+        (has(kind::ARRAY), "array"),
+        (has(kind::BOOLEAN), "boolean"),
+        (has(kind::INTEGER) || has(kind::NUMBER), number),
+        (has(kind::OBJECT), "object"),
+        (has(kind::TEXT) || has(kind::DATE_TIME), "string"),
     ];
-    all.into_iter().filter(|(bits, _)| kinds & bits != 0).map(|(_, name)| name).collect()
+    all.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name).collect()
 }

@@ -155,3 +155,26 @@ impl<'a> Scanner<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that are like a quote or a backslash but for one bit, alone and behind one.
+    #[test]
+    fn the_first_quote_or_backslash_is_found_wherever_it_stands() {
+        for other in [b'a', b' ', b'!', b'#', b']', b'T', 0, 1, 0x80, 0xa2, 0xdc, 0xff] {
+            for end in [b'"', b'\\'] {
+                for (from, at) in (0..8).flat_map(|from| (from..from + 16).map(move |at| (from, at))) {
+                    let mut bytes = vec![other; 24];
+                    bytes[..from].fill(b'"');
+                    bytes[at] = end;
+                    assert_eq!(before_end(&bytes, from), at, "{end} among {other} from {from}");
+                    bytes[at..].fill(end);
+                    assert_eq!(before_end(&bytes, from), at, "{end} behind {other} from {from}");
+                }
+            }
+            assert_eq!(before_end(&[other; 24], 1), 17, "fewer than eight are left");
+        }
+    }
+}

@@ -21,7 +21,10 @@ fn a_new_shape_becomes_a_version_and_a_known_one_does_not() {
     assert_eq!((versions.len(), versions[0].name.as_str(), versions[0].version), (1, "shop@OrderPlaced", 1));
     // What changes nothing that is written is not a version.
     assert_eq!(observe(&mut discoverer, &json!({"b": 2, "a": 1, "c": null}), 1001), Observed::Learned);
+    let told = |discoverer: &Discoverer| discoverer.schemas()["shop@OrderPlaced"].version();
+    assert_eq!(told(&discoverer), 1);
     assert_eq!(discoverer.take_due(2001)[0].version, 2);
+    assert_eq!(told(&discoverer), 2);
     assert_eq!(observe(&mut discoverer, &json!({"a": 1, "c": null}), 3000), Observed::Learned);
     assert_eq!((discoverer.take_due(9000), discoverer.next_due_ms()), (vec![], None));
 }
@@ -29,7 +32,7 @@ fn a_new_shape_becomes_a_version_and_a_known_one_does_not() {
 /// An event that a bus wrote has a shorter walk, which must see all that the longer one sees.
 #[test]
 fn of_an_event_that_was_put_only_what_can_differ_is_looked_at() {
-    let resources: [&[&str]; 4] = [&[], &["a"], &["b", "c"], &["2026-01-31T23:59:59Z", "a"]];
+    let resources: [&[&str]; 4] = [&["b", "c"], &[], &["a"], &["2026-01-31T23:59:59Z", "a"]];
     let details = [r#"{"a":1}"#, r#"{"a":2}"#, r#" {"a":"2026-01-31T23:59:59Z"} "#, r#"{"b":[{"c":null}]}"#, "{}"];
     let (mut whole, mut put) = (Discoverer::default(), Discoverer::default());
     let mut learned = 0;
@@ -73,7 +76,12 @@ fn detail_types_are_apart_and_what_is_no_event_is_refused() {
     }
     let names: Vec<String> = discoverer.take_due(1000).into_iter().map(|version| version.name).collect();
     assert_eq!(names, ["s@A", "s@B"]);
-    assert!(discoverer.observe("s", "A", "[", 0).is_err());
+    for (sample, refusal) in [
+        ("[", "The sample is not JSON: EOF while parsing a list at line 1 column 1."),
+        ("[1]", "The sample is not an object."),
+    ] {
+        assert_eq!(discoverer.observe("s", "A", sample, 0).expect_err(sample).to_string(), refusal);
+    }
 }
 
 #[test]
@@ -103,6 +111,22 @@ fn a_schema_has_a_bound() {
     let seen: Vec<Observed> = (0..60).map(|part| observe(&mut discoverer, &wide(part), 0)).collect();
     assert_eq!((seen.first(), seen.last()), (Some(&Observed::Learned), Some(&Observed::Full)));
     assert_eq!(observe(&mut discoverer, &wide(59), 0), Observed::Known);
+}
+
+/// Places: the event itself and each field.
+#[test]
+fn a_schema_has_20_000_places_at_most() {
+    let mut discoverer = Discoverer::default();
+    let mut see = |key: &str, places: usize| {
+        let inner: serde_json::Map<String, Json> = (2..places).map(|key| (format!("k{key}"), json!(1))).collect();
+        discoverer.observe("s", "T", &json!({ key: inner }).to_string(), 0).expect("an event")
+    };
+    for part in 0..198 {
+        assert_eq!(see(&format!("part{part}"), 101), Observed::Learned);
+    }
+    // 19,801 are there.
+    assert_eq!(see("more", 200), Observed::Full);
+    assert_eq!(see("more", 199), Observed::Learned);
 }
 
 #[test]

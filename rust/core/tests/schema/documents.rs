@@ -50,6 +50,19 @@ fn wrong_documents_are_refused_with_the_place() {
 }
 
 #[test]
+fn a_schema_of_the_greatest_length_is_read() {
+    for (format, text) in [
+        (Format::OpenApi3, open_api(&json!({"T": {}})).to_string()),
+        (Format::JsonSchemaDraft4, r#"{"description":"ü"}"#.into()),
+    ] {
+        let padded = |length: usize| text.clone() + &" ".repeat(length - text.chars().count());
+        assert!(Document::parse(format, &padded(CONTENT_CHARS_MAX)).is_ok(), "characters count, not bytes");
+        let error = Document::parse(format, &padded(CONTENT_CHARS_MAX + 1)).expect_err("too long");
+        assert_eq!(error.reason, "it has 100001 characters, at most 100000 are allowed");
+    }
+}
+
+#[test]
 fn an_event_that_does_not_fit_is_told_with_the_place() {
     let schema = document(&[
         json!({"id": 1, "at": "2026-01-31T23:59:59Z", "items": [{"sku": "a", "n": 1.5}], "who": {"name": null}}),
@@ -72,6 +85,8 @@ fn an_event_that_does_not_fit_is_told_with_the_place() {
         assert_eq!(misfit.place, place, "{misfit}");
     }
     assert_eq!(schema.check("{").expect_err("no JSON").place, "$");
+    let misfit = draft_4(&json!({"type": "null"})).check("1").expect_err("a number");
+    assert_eq!(misfit.to_string(), "The event does not fit its schema at $: null is expected, an integer was found.");
 }
 
 #[test]
@@ -161,6 +176,16 @@ fn other_bounds_and_other_keys_are_changes_too() {
         ),
         (
             json!({"additionalProperties": {"type": "string"}}),
+            json!({}),
+            "$.*: keys of one schema became any other keys (breaks old readers)",
+        ),
+        (
+            json!({"additionalProperties": {"type": "string"}}),
+            json!({"additionalProperties": false}),
+            "$.*: keys of one schema became no other keys",
+        ),
+        (
+            json!({"additionalProperties": {"type": "string"}}),
             json!({"additionalProperties": {"type": "integer"}}),
             "$.*: string became integer (breaks old readers)",
         ),
@@ -189,6 +214,25 @@ fn an_open_api_document_is_exported_as_the_draft_4_document_of_the_same_samples(
     let exported = draft_4_of(&rendered(&node, Format::OpenApi3).to_string()).expect("a document");
     let exported: Json = serde_json::from_str(&exported).expect("JSON");
     assert_eq!(exported, rendered(&node, Format::JsonSchemaDraft4));
+}
+
+/// By the name that AWS gives an event, by the title, else by being the only one.
+#[test]
+fn the_component_that_is_exported_is_the_one_of_the_event() {
+    let exported = |names: &[&str]| {
+        let schemas: Json = names.iter().map(|name| ((*name).to_owned(), json!({"description": name}))).collect();
+        let document: Json = serde_json::from_str(&draft_4_of(&open_api(&schemas).to_string())?).expect("JSON");
+        Some(document["description"].as_str()?.to_owned())
+    };
+    for (names, root) in [
+        (&["A"] as &[&str], Some("A")),
+        (&["A", "B"], None),
+        (&["A", "T"], Some("T")),
+        (&["AWSEvent", "T"], Some("AWSEvent")),
+        (&[], None),
+    ] {
+        assert_eq!(exported(names).as_deref(), root, "{names:?}");
+    }
 }
 
 #[test]

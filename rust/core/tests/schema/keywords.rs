@@ -25,6 +25,7 @@ fn hold(rows: &[Row<'_>]) {
 #[test]
 fn a_type_and_a_choice_take_what_they_name() {
     let type_of = |name: &str| json!({ "type": name });
+    let type_of_all = |names: &[&str]| json!({ "type": names });
     hold(&[
         (type_of("integer"), &[("1", ""), ("-5", ""), ("1.5", "$: integer is expected, a fraction was found")]),
         (type_of("number"), &[("1", ""), ("1.5", ""), ("true", "$: number is expected, a boolean was found")]),
@@ -45,6 +46,11 @@ fn a_type_and_a_choice_take_what_they_name() {
         (json!({"enum": [1]}), &[("2", "$: one of 1 is expected"), ("null", "$: one of 1 is expected"), ("1", "")]),
         (json!({"enum": [1], "nullable": true}), &[("2", "$: one of 1, null is expected"), ("null", "")]),
         (json!({"type": ["integer", "null"], "enum": [1]}), &[("null", "$: one of 1 is expected"), ("1", "")]),
+        (
+            type_of_all(&["integer", "number"]),
+            &[("1", ""), ("1.5", ""), ("null", "$: number is expected, null was found")],
+        ),
+        (type_of_all(&["string", "string"]), &[(r#""x""#, ""), ("1", "$: string is expected, an integer was found")]),
         (json!({"enum": [1, null]}), &[("2", "$: one of 1, null is expected"), ("null", "")]),
     ]);
 }
@@ -64,9 +70,11 @@ fn numbers_and_texts_have_bounds() {
         ),
         (json!({"minimum": 2, "exclusiveMinimum": false, "maximum": 2, "exclusiveMaximum": false}), &[("2", "")]),
         (json!({"multipleOf": 2.5}), &[("5", ""), ("0", ""), ("-2.5", ""), ("4", "$: a multiple of 2.5 is expected")]),
+        (json!({"multipleOf": 2}), &[("4", ""), ("3", "$: a multiple of 2 is expected")]),
         (
             json!({"format": "int32"}),
             &[
+                ("1.5", ""),
                 ("-2147483648", ""),
                 ("-2147483649", "$: it has more than 32 bits"),
                 ("18446744073709551615", "$: it has more than 64 bits"),

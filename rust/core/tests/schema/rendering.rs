@@ -177,9 +177,74 @@ fn keys_that_are_data_are_no_properties() {
         "additionalProperties": {"$ref": "#/components/schemas/ByIdValue"},
     });
     assert_eq!(schemas["ById"], expected);
-    let many: serde_json::Map<String, Json> = (0..201).map(|number| (format!("k{number}"), json!(number))).collect();
-    let schema = components(&[json!({"many": many})])["Many"].take();
+    let many = |keys: u32| (0..keys).map(|number| (format!("k{number}"), json!(number))).collect::<Json>();
+    let schema = components(&[json!({"many": many(201)})])["Many"].take();
     assert_eq!(schema, json!({"type": "object", "additionalProperties": {"type": "integer", "format": "int64"}}));
+    let schema = components(&[json!({"many": many(200)})])["Many"].take();
+    assert_eq!(schema["properties"].as_object().map(serde_json::Map::len), Some(200), "as many may be names");
+}
+
+#[test]
+fn a_key_is_data_where_it_is_a_uuid() {
+    for (key, is_data) in [
+        ("0a787ecb-4015-4015-4015-000000000001", true),
+        ("0A787ECB-4015-4015-4015-00000000000F", true),
+        ("0a787ecb-4015-4015-4015-00000000000g", false),
+        ("0a787ecb-4015-4015-40150000000000001", false),
+        ("0a787ecb401540154015000000000001", true),
+        ("0A787ECB40154015401500000000000F", true),
+        ("0a787ecb40154015401500000000000", false),
+        ("0a787ecb40154015401500000000000g", false),
+        // It may be a word, as long as it has no digit.
+        ("deadbeefdeadbeefdeadbeefdeadbeef", false),
+    ] {
+        let schema = components(&[json!({"by": {key: 1}})])["By"].take();
+        assert_eq!(
+            [schema["properties"].is_object(), schema["additionalProperties"].is_object()],
+            [!is_data, is_data],
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn a_form_has_the_name_that_aws_gives_it() {
+    for (format, name) in [(Format::OpenApi3, "OpenApi3"), (Format::JsonSchemaDraft4, "JSONSchemaDraft4")] {
+        assert_eq!((format.name(), Format::from_name(name)), (name, Some(format)));
+    }
+    assert_eq!(["openapi3", "JSONSchemaDraft7", ""].map(Format::from_name), [None; 3]);
+}
+
+/// What was stored once must be read for ever.
+#[test]
+fn what_was_seen_is_stored_without_what_is_not_there() {
+    let uuid = "0a787ecb-4015-4015-4015-000000000001";
+    let node = learn(&[json!({"a": [1], "b": {uuid: null}})]);
+    let leaf = |kinds: u16| json!({"seen": 1, "kinds": kinds});
+    let expected = json!({"seen": 1, "objects": 1, "kinds": 128, "fields": {
+        "a": {"seen": 1, "kinds": 64, "items": leaf(4)},
+        "b": {"seen": 1, "objects": 1, "kinds": 128, "values": leaf(1)},
+    }});
+    assert_eq!(serde_json::to_value(&node).expect("JSON"), expected);
+    assert_eq!(serde_json::from_value::<forebay_core::schema::Node>(expected).expect("a node"), node);
+}
+
+/// At 255, 127, 63, 31, 15 and 7 the many long keys are told; at 3 they are not.
+#[test]
+fn a_document_that_is_too_long_is_cut_at_the_greatest_half_at_which_it_is_not() {
+    let long: Json = (0..190).map(|number| (format!("{}{number}", "k".repeat(600)), json!(1))).collect();
+    let uuid = "0a787ecb-4015-4015-4015-000000000001";
+    let node = learn(&[json!({
+        "w": {"x": {"y": long}}, "a": {"b": {"c": {"d": 1}, "e": 1}}, "m": {uuid: {uuid: {uuid: 1}}}, "l": [[[[1]]]],
+    })]);
+    let document: Json = serde_json::from_str(&render(&node, None, Format::OpenApi3)).expect("JSON");
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["A"]["properties"], json!({"b": {"$ref": "#/components/schemas/B"}}));
+    assert_eq!(schemas["B"]["properties"], json!({"c": {}, "e": {}}));
+    assert_eq!(schemas["M"]["additionalProperties"], json!({"$ref": "#/components/schemas/MValue"}));
+    assert_eq!(schemas["MValue"], json!({"type": "object", "additionalProperties": {}}));
+    let list = &schemas["Event"]["properties"]["l"];
+    assert_eq!(*list, json!({"type": "array", "items": {"type": "array", "items": {}}}));
 }
 
 #[test]
