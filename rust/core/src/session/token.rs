@@ -99,10 +99,10 @@ pub(crate) fn are(tokens: &[Token<'_>], words: &[&str]) -> bool {
     tokens.len() == words.len() && begins(tokens, words)
 }
 
-/// The position after the parenthesis that closes the one at `open`; the end when none does.
-pub(crate) fn after_parenthesis(tokens: &[Token<'_>], open: usize) -> usize {
+/// The position after the parenthesis that closes the first one from a position on; the end when none does.
+pub(crate) fn after_parenthesis(tokens: &[Token<'_>], from: usize) -> usize {
     let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate().skip(open) {
+    for (at, token) in tokens.iter().enumerate().skip(from) {
         if token.is_sign("(") {
             depth += 1;
         } else if token.is_sign(")") {

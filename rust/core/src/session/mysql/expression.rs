@@ -325,15 +325,19 @@ fn insert_target(tokens: &[Token<'_>]) -> Option<(usize, usize)> {
     }
     let words = ["low_priority", "delayed", "high_priority", "ignore", "into"];
     let start = 1 + tokens[1..].iter().take_while(|token| words.iter().any(|word| token.is(word))).count();
-    let start = start + usize::from(tokens.get(start).is_some_and(|token| token.is_sign("."))); // `.t` is `t`
-    let is_qualified = tokens.get(start + 1).is_some_and(|token| token.is_sign("."));
-    Some((start, start + if is_qualified { 3 } else { 1 }))
+    let is_point = |at: usize| tokens.get(at).is_some_and(|token| token.is_sign("."));
+    let length = match (is_point(start), is_point(start + 1)) {
+        (true, _) => 2, // `.t` is `t`
+        (false, true) => 3,
+        (false, false) => 1,
+    };
+    Some((start, start + length))
 }
 
 /// Whether the parenthesis after a name holds columns: `INSERT INTO t (a)`, `WITH t (a) AS (…)`, `KEY k (a)`.
 fn is_list(tokens: &[Token<'_>], at: usize) -> bool {
     let mut start = at;
-    while start > 1 && tokens[start - 1].is_sign(".") {
+    while start >= 2 && tokens[start - 1].is_sign(".") {
         start -= 2;
     }
     let before = start.checked_sub(1).map(|before| &tokens[before]);
@@ -343,8 +347,8 @@ fn is_list(tokens: &[Token<'_>], at: usize) -> bool {
     if start == at && before.is_some_and(|before| before.is("insert") || before.is("ignore")) {
         return true;
     }
-    let end = after_parenthesis(&tokens[..tokens.len().min(at + COLUMNS_MAX)], at + 1);
-    before.is_some_and(|before| before.is_sign(",") || before.is("with") || before.is("recursive"))
+    let end = after_parenthesis(&tokens[..tokens.len().min(at + COLUMNS_MAX)], at);
+    before.is_some_and(|before| before.is_sign(","))
         && tokens.get(end).is_some_and(|token| token.is("as"))
         && tokens.get(end + 1).is_some_and(|token| token.is_sign("("))
 }

@@ -273,7 +273,7 @@ impl<'t> Lexer<'t> {
             }
         }
         let raw = &self.text[content..self.at - 1];
-        self.no_parameter(content, self.at - 1)?;
+        self.no_parameter(content, self.at)?;
         let doubled: String = [quote, quote].iter().collect();
         let mut value = if raw.contains(&doubled) {
             Cow::Owned(raw.replace(&doubled, &quote.to_string()))

@@ -350,7 +350,7 @@ impl<'j> Examined<'j> {
         while tokens.get(at).is_some_and(|token| token.is("only") || token.is("table") || token.is_sign("(")) {
             at += 1;
         }
-        while tokens.len() > at + 2 && tokens[at].is_name() && tokens[at + 1].is_sign(".") {
+        while tokens.get(at + 1).is_some_and(|token| token.is_sign(".")) && tokens[at].is_name() {
             at += 2;
         }
         if let Some(token) = tokens.get(at).filter(|token| token.is_name()) {
@@ -496,7 +496,7 @@ fn after_with(tokens: &[Token<'_>]) -> Option<usize> {
     let mut at = 1 + usize::from(is(1, "recursive"));
     loop {
         tokens.get(at).filter(|token| token.is_name())?;
-        at = if opens(at + 1) { after_parenthesis(tokens, at + 1) } else { at + 1 };
+        at = if opens(at + 1) { after_parenthesis(tokens, at) } else { at + 1 };
         if !is(at, "as") {
             return None;
         }

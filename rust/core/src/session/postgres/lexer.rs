@@ -103,13 +103,14 @@ impl<'t> Lexer<'t> {
     /// Comments nest.
     fn skip_comment(&mut self) -> Result<(), Unreadable> {
         let mut depth = 0_usize;
-        while self.at < self.bytes.len() {
-            match (self.peek(0), self.peek(1)) {
-                (b'/', b'*') => {
+        loop {
+            match &self.bytes[self.at..] {
+                [] => return Err(Unreadable),
+                [b'/', b'*', ..] => {
                     depth += 1;
                     self.at += 2;
                 }
-                (b'*', b'/') => {
+                [b'*', b'/', ..] => {
                     depth -= 1;
                     self.at += 2;
                     if depth == 0 {
@@ -119,7 +120,6 @@ impl<'t> Lexer<'t> {
                 _ => self.at += 1,
             }
         }
-        Err(Unreadable)
     }
 
     fn token(&mut self) -> Result<Token<'t>, Unreadable> {
@@ -153,7 +153,7 @@ impl<'t> Lexer<'t> {
             _ => {}
         }
         if begins_name(first) {
-            while self.at < self.bytes.len() && continues_name(self.peek(0)) {
+            while continues_name(self.peek(0)) {
                 self.at += 1;
             }
             let value = clipped(lower(&self.text[start..self.at]))?;
@@ -202,7 +202,7 @@ impl<'t> Lexer<'t> {
     /// An operator ends before a comment, and not in `+` or `-` unless it has a character that arithmetic has not.
     fn skip_operator(&mut self) {
         let start = self.at;
-        while self.at < self.bytes.len() && OPERATORS.contains(&self.peek(0)) {
+        while OPERATORS.contains(&self.peek(0)) {
             if matches!((self.peek(0), self.peek(1)), (b'-', b'-') | (b'/', b'*')) {
                 break;
             }
@@ -249,7 +249,7 @@ impl<'t> Lexer<'t> {
     fn continued(&self) -> Option<usize> {
         let mut ahead = *self;
         let mut is_next_line = false;
-        while ahead.at < ahead.bytes.len() {
+        loop {
             match ahead.peek(0) {
                 b'\'' => return is_next_line.then_some(ahead.at),
                 b'-' if ahead.peek(1) == b'-' => ahead.skip_line(),
@@ -260,7 +260,6 @@ impl<'t> Lexer<'t> {
                 _ => return None,
             }
         }
-        None
     }
 
     /// `U&'…'`, with the `UESCAPE` after it.

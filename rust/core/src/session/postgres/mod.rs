@@ -204,7 +204,7 @@ fn form(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdic
         "show" => Verdict { repeatable: true, ..Verdict::default() },
         "explain" => explain(examined, text, tokens),
         "copy" => examined.copied(&tokens[1..]),
-        "truncate" => Verdict { changes_schema: false, ..examined.written(&tokens[1..]) },
+        "truncate" => examined.written(&tokens[1..]),
         // What they hold or show ends with the transaction, or is nobody's.
         "lock" | "notify" | "vacuum" | "analyze" | "analyse" | "reindex" | "cluster" | "fetch" | "move" => {
             Verdict::default()

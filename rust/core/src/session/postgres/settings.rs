@@ -97,8 +97,11 @@ fn assigned(text: &str, tokens: &[Token<'_>], rest: &[Token<'_>]) -> Result<Verd
     } else {
         let mut at = 1;
         let mut key = first.value.to_ascii_lowercase();
-        while rest.len() > at + 1 && rest[at].is_sign(".") && rest[at + 1].is_name() {
-            key = format!("{key}.{}", rest[at + 1].value.to_ascii_lowercase());
+        while let [point, part, ..] = &rest[at..] {
+            if !point.is_sign(".") || !part.is_name() {
+                break;
+            }
+            key = format!("{key}.{}", part.value.to_ascii_lowercase());
             at += 2;
         }
         if !rest.get(at).is_some_and(|token| token.is("to") || token.is_sign("=")) {

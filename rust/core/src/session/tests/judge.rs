@@ -23,6 +23,7 @@ fn a_statement_is_judged_when_its_names_are_known() {
         (MYSQL, "SELECT * FROM information_schema.tables", &["information_schema", "tables"]),
         (MYSQL, "SELECT * FROM Performance_Schema.x", &["Performance_Schema", "x"]),
         (MYSQL, "SELECT LAST_INSERT_ID(), a FROM t", &["a", "t"]),
+        (MYSQL, "SELECT row_count FROM t", &["row_count", "t"]),
         (MYSQL, "INSERT INTO last_insert_id () VALUES ()", &["last_insert_id"]),
         (MYSQL, "DELETE FROM t WHERE a = 'b' ORDER BY c", &["a", "c", "t"]),
         (MYSQL, "SELECT a_column", &[]),
@@ -155,6 +156,56 @@ fn a_catalogue_knows_what_it_was_told_until_it_forgets() {
     catalogue.learn(8, ["c".to_owned()], []);
     assert!(catalogue.facts(8, "a").is_none() && catalogue.facts(8, "c").is_some());
     assert!(catalogue.generation() == 1 && !catalogue.has_volatile("!") && !catalogue.has_event_trigger());
+}
+
+#[test]
+fn a_function_is_known_by_its_schema() {
+    for (schema, is_clean) in [("pg_catalog", true), ("app", false), ("public", false), ("extension pgcrypto", false)] {
+        let facts = json!([["random", "function", schema]]);
+        let judged = judge("SELECT random()", POSTGRES, Beside::Nothing, &facts, &mut Catalogue::default());
+        assert!(matches!(judged, Judged::Verdict(verdict) if verdict.is_clean() == is_clean), "{schema}");
+    }
+}
+
+#[test]
+fn each_name_has_facts_of_its_own() {
+    let mut catalogue = Catalogue::default();
+    let names: Vec<String> = (0..5_000).map(|number| format!("n{number}")).collect();
+    catalogue.learn(7, names.iter().cloned(), names.iter().map(|name| (&**name, "read", &**name)));
+    for name in &names {
+        assert_eq!(catalogue.facts(7, name).unwrap().read, [name.clone()]);
+        assert!(catalogue.facts(8, name).is_none());
+    }
+}
+
+#[test]
+fn a_character_set_that_the_client_does_not_write_is_refused() {
+    for text in ["SET NAMES latin1", "SET CHARACTER SET DEFAULT", "SET character_set_client = NULL"] {
+        let Judged::Refused(reason) = at_once(text, MYSQL, &Catalogue::default()) else { panic!("{text}") };
+        assert!(reason.contains("the character set must be utf8mb4"), "{text}: {reason}");
+    }
+}
+
+#[test]
+fn a_digest_has_so_many_characters() {
+    let told = |text: &str, most: usize| {
+        let tokens = crate::session::postgres::read(text, true).unwrap();
+        crate::session::token::digest(text, &tokens, most)
+    };
+    for (text, expected) in [
+        ("  SELECT 1", "SELE…"),
+        (" ab  /* c */ 'd'", "ab ?"),
+        ("abcde", "abcde"),
+        ("abcdef", "abcd…"),
+        ("abc 1", "abc ?"),
+        ("abc d e", "abc …"),
+        // Of four bytes each.
+        ("𝒂𝒃𝒄𝒅𝒆", "𝒂𝒃𝒄𝒅𝒆"),
+        ("𝒂𝒃𝒄𝒅𝒆 f", "𝒂𝒃𝒄𝒅…"),
+        ("𝒂𝒃𝒄𝒅𝒆𝒇 g", "𝒂𝒃𝒄𝒅…"),
+    ] {
+        assert_eq!(told(text, 5), expected, "{text}");
+    }
 }
 
 #[test]
