@@ -44,6 +44,8 @@ fn hostile_expressions_end_with_an_error() {
         "($s := $pad('x', 100000, 'x'); $replace($s, 'x', $s))".to_owned(),
         "($s := $pad('x', 100000, 'x'); $replace($s, /x/, $s))".to_owned(),
         "($s := $pad('x', 100000, 'x'); $s.$replace('x', $s))".to_owned(),
+        "($s := $pad('x', 100000, 'x'); $s.$replace(/x/, $s))".to_owned(),
+        "($s := $pad('x', 100000, 'x'); $replace($s, /x/, function($m){$s}))".to_owned(),
         "($s := $pad('x', 100000, 'x'); $join($map([1..1000], function($i){$s}), $s))".to_owned(),
         "($s := $pad('x', 100000, 'x'); $map([1..100000], function($i){$s & $i}))".to_owned(),
         "($f := function($a, $n){ $n = 0 ? $a : $f([$a, $a], $n - 1) }; $string($f([1], 40)))".to_owned(),

@@ -15,14 +15,20 @@ use jsonata_core::value::JValue;
 use super::convert::{check_size, to_json, MEMORY};
 use super::engine::{options, register, Failure, Shared};
 use super::functions::{no_function, Outcome};
-use super::rewrite::{Facts, CONCATENATE, CONTEXT, IS_BOUNDED, KEY, STEP};
+use super::rewrite::{Facts, BUILT, CONCATENATE, CONTEXT, IS_BOUNDED, KEY, STEP};
 use crate::workflow::value::canonical;
 
 pub(super) type Function = fn(&[JValue], &Rc<Shared>, &Arc<Facts>) -> Outcome;
 
 /// What stands for operators.
-pub(super) const OPERATORS: &[(&str, Function)] =
-    &[(CONCATENATE, concatenate), (CONTEXT, note_context), (IS_BOUNDED, is_bounded), (KEY, key), (STEP, step)];
+pub(super) const OPERATORS: &[(&str, Function)] = &[
+    (BUILT, built),
+    (CONCATENATE, concatenate),
+    (CONTEXT, note_context),
+    (IS_BOUNDED, is_bounded),
+    (KEY, key),
+    (STEP, step),
+];
 
 /// What ends the names that no program can write.
 pub(super) const ENDS: [char; 2] = ['\u{1}', '\u{2}'];
@@ -110,6 +116,22 @@ impl Shared {
 
 /// Call jsonata-core's function with what a guarded one was given.
 fn hand_on(name: &'static str, arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
+    call(name, names(split(arguments).1), arguments, shared, facts)
+}
+
+/// The names under which a function finds its arguments.
+fn names(written: &[JValue]) -> Vec<AstNode> {
+    (0..written.len()).map(|at| AstNode::Variable(format!("argument{at}"))).collect()
+}
+
+/// The same with `args` for what is written, in which the arguments have their names.
+fn call(
+    name: &'static str,
+    args: Vec<AstNode>,
+    arguments: &[JValue],
+    shared: &Rc<Shared>,
+    facts: &Arc<Facts>,
+) -> Outcome {
     let (context, arguments) = split(arguments);
     let mut names = Context::new();
     for (at, argument) in arguments.iter().enumerate() {
@@ -120,7 +142,6 @@ fn hand_on(name: &'static str, arguments: &[JValue], shared: &Rc<Shared>, facts:
         // A function among the arguments may call guarded ones itself.
         register(&mut evaluator, facts, shared);
     }
-    let args = (0..arguments.len()).map(|at| AstNode::Variable(format!("argument{at}"))).collect();
     evaluator.evaluate(&AstNode::Function { name: name.to_owned(), args, is_builtin: true }, context)
 }
 
@@ -263,29 +284,62 @@ fn pad(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome
 
 fn replace(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     let (context, written) = split(arguments);
-    // Without its first argument the text is the context.
-    let text = written.first().filter(|first| written.len() > 2 || first.is_regex()).unwrap_or(context);
+    let (text, rest) = match written {
+        [text @ JValue::String(_), _, third, ..] if !third.is_number() => (text, &written[1..]),
+        // Without its first argument the text is the context.
+        _ => (context, written),
+    };
     let bytes = text.as_str().map_or(0, str::len);
-    let longest = written.iter().filter_map(JValue::as_str).map(str::len).max().unwrap_or_default();
-    // At most one replacement for each character; few enough of them need no count.
-    let most = bytes.saturating_add(1).saturating_mul(longest);
-    if most > shared.guards.value_bytes_max {
-        shared.build(expected_length(written).unwrap_or(most))?;
+    match rest {
+        [pattern, JValue::String(replacement), limit @ ..] => {
+            // `$0` in a replacement is as long as the text at most.
+            let longest = replacement.len().saturating_add(replacement.matches('$').count().saturating_mul(bytes));
+            let built = |matches: usize| bytes.saturating_add(matches.saturating_mul(longest));
+            let most = built(bytes.saturating_add(1));
+            // Few enough replacements need no count before they are made.
+            if most <= shared.guards.value_bytes_max {
+                let done = hand_on("replace", arguments, shared, facts)?;
+                shared.build(done.as_str().map_or(0, str::len))?;
+                return Ok(done);
+            }
+            let limit = limit.first().and_then(JValue::as_f64).map_or(usize::MAX, |limit| limit as usize);
+            shared.build(matches(text, pattern).map_or(most, |matches| built(matches.min(limit))))?;
+            hand_on("replace", arguments, shared, facts)
+        }
+        [_, replacement, ..] if replacement.is_function() => {
+            shared.build(bytes)?;
+            let mut args = names(written);
+            let at = written.len() - rest.len() + 1;
+            args[at] = counting(std::mem::replace(&mut args[at], AstNode::Null));
+            call("replace", args, arguments, shared, facts)
+        }
+        _ => hand_on("replace", arguments, shared, facts),
     }
-    hand_on("replace", arguments, shared, facts)
 }
 
-/// The bytes of `$replace(text, pattern, replacement)` where all three are texts.
-fn expected_length(arguments: &[JValue]) -> Option<usize> {
-    let [JValue::String(text), pattern, JValue::String(replacement), ..] = arguments else { return None };
-    let count = match pattern {
-        JValue::String(pattern) if !pattern.is_empty() => text.matches(&**pattern).count(),
-        JValue::Regex { pattern, flags } => string::build_regex(pattern, flags).ok()?.find_iter(text).count(),
-        _ => return None,
-    };
-    // `$0` in a replacement is as long as the text at most.
-    let longest = replacement.len().saturating_add(replacement.matches('$').count().saturating_mul(text.len()));
-    Some(text.len().saturating_add(count.saturating_mul(longest)))
+/// How often a pattern that is no function is in a text.
+fn matches(text: &JValue, pattern: &JValue) -> Option<usize> {
+    let text = text.as_str()?;
+    match pattern {
+        JValue::String(pattern) => Some(text.matches(&**pattern).count()),
+        JValue::Regex { pattern, flags } => Some(string::build_regex(pattern, flags).ok()?.find_iter(text).count()),
+        _ => None,
+    }
+}
+
+/// A function of one argument that counts the bytes of what another one gives.
+fn counting(procedure: AstNode) -> AstNode {
+    let argument = || AstNode::Variable("argument".to_owned());
+    let given = AstNode::Call { procedure: Box::new(procedure), args: vec![argument()] };
+    let body = AstNode::Function { name: BUILT.to_owned(), args: vec![given], is_builtin: true };
+    AstNode::Lambda { params: vec!["argument".to_owned()], body: Box::new(body), signature: None, thunk: false }
+}
+
+/// Count the bytes of a text that becomes part of another one, and give it back.
+fn built(arguments: &[JValue], shared: &Rc<Shared>, _: &Arc<Facts>) -> Outcome {
+    let text = arguments.first().cloned().unwrap_or(JValue::Undefined);
+    shared.build(text.as_str().map_or(0, str::len))?;
+    Ok(text)
 }
 
 fn distinct(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {

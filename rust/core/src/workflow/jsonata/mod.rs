@@ -12,6 +12,8 @@ mod rewrite;
 mod watched;
 
 #[cfg(test)]
+mod bounded;
+#[cfg(test)]
 mod suite;
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,8 @@ pub(super) const STEP: &str = "step (guarded)";
 pub(super) const IS_BOUNDED: &str = "is bounded (guarded)";
 /// Gives back what is to be an object's key, if it fits into memory: an error would have it as a text.
 pub(super) const KEY: &str = "key (guarded)";
+/// Counts the bytes of what a function gives that `$replace` is given.
+pub(super) const BUILT: &str = "built (guarded)";
 
 /// Notes the context of the call that it stands in. A guarded function that is called by its value is given its arguments alone, and what
 /// is left out of them is the context.
@@ -49,6 +51,9 @@ pub(super) const CONTEXT: &str = "context (guarded)";
 pub(super) fn survey(ast: &mut AstNode) -> Facts {
     let mut facts = Facts { is_watched: !is_plain(ast, true), ..Facts::default() };
     facts.node(ast, true);
+    if facts.variables.contains("replace") {
+        facts.guards.insert(BUILT);
+    }
     let Facts { bound, guards, has_values, .. } = &mut facts;
     let has_values = *has_values || bound.iter().any(|name| guarded(name).is_some());
     guard(ast, &Names { bound, has_values }, guards);
