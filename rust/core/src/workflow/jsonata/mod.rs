@@ -107,7 +107,7 @@ impl Expression {
     /// Read an expression without its `{%` and `%}`. Failures name `field`, such as `Choices[0]/Condition`.
     pub fn parse(text: &str, field: &str) -> Result<Self, Problem> {
         let refuse = |code, message| Problem { code, place: String::new(), message };
-        if text.len() > EXPRESSION_CHARS_MAX {
+        if text.chars().count() > EXPRESSION_CHARS_MAX {
             let message = format!("An expression has at most {EXPRESSION_CHARS_MAX} characters");
             return Err(refuse("INVALID_JSONATA_EXPRESSION", message));
         }

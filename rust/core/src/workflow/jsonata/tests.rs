@@ -213,6 +213,10 @@ fn what_has_no_context_is_refused() {
     ] {
         assert_eq!(refused(text), Ok(()), "{text}");
     }
+    let long = |chars: usize| format!("'{}'", "\u{e9}".repeat(chars - 2));
+    assert_eq!(refused(&long(EXPRESSION_CHARS_MAX)), Ok(()));
+    let too_long = "An expression has at most 100000 characters".to_owned();
+    assert_eq!(refused(&long(EXPRESSION_CHARS_MAX + 1)), Err(("INVALID_JSONATA_EXPRESSION", too_long)));
     let (code, message) = refused("a[1,2)").unwrap_err();
     assert_eq!(code, "INVALID_JSONATA_EXPRESSION");
     assert!(message.starts_with('S'), "{message}");
