@@ -58,7 +58,7 @@ fn write_number(number: f64) -> Value {
     }
     let name = if number.is_nan() {
         "NaN"
-    } else if number > 0.0 {
+    } else if number.is_sign_positive() {
         "Infinity"
     } else {
         "-Infinity"

@@ -273,3 +273,70 @@ impl From<Failure> for EvaluatorError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Counting(u64);
+
+    impl Entropy for Counting {
+        fn next_u64(&mut self) -> u64 {
+            self.0 += 1;
+            self.0
+        }
+    }
+
+    /// Chance costs a call of the system: most programs have none.
+    #[test]
+    fn random_numbers_are_drawn_for_programs_that_need_them() {
+        for (text, draws) in [
+            ("$a + 1", 0),
+            ("$random()", 2),
+            ("$uuid()", 2),
+            ("$map($a, $shuffle)", 2),
+            ("'$random()'", 0),
+            ("$a.random", 0),
+        ] {
+            let mut entropy = Counting(0);
+            let program = Program::parse(text).unwrap();
+            Draws::new(&[&program], &mut entropy);
+            assert_eq!(entropy.0, draws, "{text}");
+        }
+    }
+
+    /// The numbers that `SplitMix64` is known to give for 1234567 and for 0.
+    #[test]
+    fn random_numbers_are_those_of_both_halves_in_turn() {
+        let mut draws = Draws([1_234_567, 0]);
+        for expected in [
+            6_457_827_717_110_365_317,
+            0xe220_a839_7b1d_cdaf,
+            3_203_168_211_198_807_973,
+            0x6e78_9e6a_a1b9_65f4,
+            9_817_491_932_198_370_423,
+            0x06c4_5d18_8009_454f,
+        ] {
+            assert_eq!(draws.next_u64(), expected);
+        }
+    }
+
+    #[test]
+    fn a_message_begins_with_its_code() {
+        for (message, expected) in [
+            ("T0410: Argument 1: of none", "T0410: Argument 1: of none"),
+            ("Type error: T2001: The left side", "T2001: The left side"),
+            ("Type error: the left side", "Type error: the left side"),
+            ("Type error: t2001: The left side", "Type error: t2001: The left side"),
+            ("Type error: T201: The left side", "Type error: T201: The left side"),
+            ("Type error: T201a: The left side", "Type error: T201a: The left side"),
+            ("Type error: T2001", "Type error: T2001"),
+            ("D3137: T2001: its own", "D3137: T2001: its own"),
+            ("Unclosed comment", "S0106: Comment has no closing tag"),
+            ("\u{e9}: ", "\u{e9}: "),
+            ("", ""),
+        ] {
+            assert_eq!(coded(message), expected);
+        }
+    }
+}

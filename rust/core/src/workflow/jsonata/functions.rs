@@ -1,5 +1,6 @@
 //! What Step Functions add to JSONata, and what they take from a clock or from chance.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -135,7 +136,7 @@ fn range(arguments: &[JValue]) -> Outcome {
     let (Some(start), Some(end), Some(step)) = (number(0)?, number(1)?, number(2)?) else {
         return Ok(JValue::Undefined);
     };
-    if step == 0 || (end > start && step < 0) || (end < start && step > 0) {
+    if matches!((step.cmp(&0), end.cmp(&start)), (Equal, _) | (Less, Greater) | (Greater, Less)) {
         return Ok(JValue::Undefined);
     }
     let count = (i128::from(end) - i128::from(start)).unsigned_abs() / u128::from(step.unsigned_abs()) + 1;

@@ -16,6 +16,8 @@ mod bounded;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
+mod surveyed;
+#[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -116,11 +118,6 @@ impl Expression {
             return Err(refuse("UNSUPPORTED_JSONATA_EXPRESSION", message));
         }
         Ok(Self { text: text.to_owned(), field: field.to_owned(), program })
-    }
-
-    /// The expression as it is written.
-    pub fn text(&self) -> &str {
-        &self.text
     }
 
     /// The expression's value; `None` if it is undefined.

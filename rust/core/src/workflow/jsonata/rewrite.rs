@@ -453,7 +453,6 @@ fn is_plain_inside(node: &AstNode, is_result: bool) -> bool {
         AstNode::Unary { operand, .. } => is_plain(operand, false),
         AstNode::Binary { op, lhs, rhs } => match op {
             BinaryOp::ColonEqual | BinaryOp::FocusBind | BinaryOp::IndexBind | BinaryOp::ChainPipe => false,
-            BinaryOp::Range => is_result && is_plain(lhs, false) && is_plain(rhs, false),
             BinaryOp::Default | BinaryOp::Coalesce => is_plain(lhs, false) && is_plain(rhs, is_result),
             _ => is_plain(lhs, false) && is_plain(rhs, false),
         },

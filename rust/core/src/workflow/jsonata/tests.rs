@@ -98,6 +98,7 @@ fn the_six_functions_of_step_functions_are_there() {
     check("$partition([1,2])", json!([[1, 2]]));
     check("$range(0, 10, 3)", json!([0, 3, 6, 9]));
     check("$range(1, 9, 9)", json!(1));
+    check("[$range(3, 3, 1), $range(3, 3, -1)]", json!([3, 3]));
     check("$range(-1.7, 2, 1)", json!([-1, 0, 1, 2]));
     check("$range(10, 0, -2)", json!([10, 8, 6, 4, 2, 0]));
     check("$count($range(1, 360145, 1))", json!(360_145));
@@ -118,6 +119,7 @@ fn the_six_functions_of_step_functions_are_there() {
         "$partition([1], -0.5)",
         "$range(5, 1, 1)",
         "$range(1, 5, 0)",
+        "$range(1, 5, -1)",
         "$range(1, 5)",
         "$hash('a')",
         "$parse()",
@@ -136,6 +138,11 @@ fn the_clock_and_chance_are_the_machines() {
         assert_eq!(evaluate(text), evaluate(text), "{text}");
     }
     check("$sort($shuffle([3, 1, 2]))", json!([1, 2, 3]));
+    // Each order comes as often as others do.
+    let often = "$map([1..600], function($i){$join($shuffle(['a', 'b', 'c']))}){$: $count($)}";
+    let Ok(Some(Value::Object(orders))) = evaluate(often) else { panic!("no orders") };
+    assert_eq!(orders.len(), 6, "{orders:?}");
+    assert!(orders.values().all(|count| (60..140).contains(&count.as_u64().unwrap())), "{orders:?}");
 }
 
 #[test]
@@ -156,8 +163,10 @@ fn failures_have_awss_texts() {
         ("$range(1, 5, 1, 'x')", "T0410"),
         ("$uuid('seed')", "T0410"),
         ("$random(1, 2)", "T0410"),
-        ("$hash(42, 'MD5')", "T0410"),
-        ("$hash('a', 5)", "T0410"),
+        ("$hash(42, 'MD5')", "T0410: Argument 1 of"),
+        ("$hash('a', 5)", "T0410: Argument 2 of"),
+        ("$hash('a', 'MD5', 1)", "T0410: Argument 3 of"),
+        ("$parse('1', 2)", "T0410: Argument 2 of"),
         ("$hash('Hello', 'md5')", "D3137"),
         ("$parse(null)", "T0410"),
         ("$parse('')", "D3137: Invalid JSON"),
@@ -204,6 +213,9 @@ fn what_has_no_context_is_refused() {
     assert_eq!(refused("$map($states.input.a, function($x){ b })"), unsupported("b"));
     assert_eq!(refused("{'a': b}"), unsupported("b"));
     assert_eq!(refused("$$.a"), unsupported("$$"));
+    for text in ["-b", "b ? 1 : 2", "true ? b : 1", "true ? 1 : b", "b^($)", "(b)", "b{'a': 1}", "{b: 1}", "[1, b]"] {
+        assert_eq!(refused(text), unsupported("b"), "{text}");
+    }
     for text in [
         "$states.input.items[value > 3]",
         "$states.input^(price)",
@@ -247,6 +259,27 @@ fn templates_hold_expressions_in_any_place() {
     let refused = evaluate(json!({"a": [1, "{% b %}"]})).unwrap_err();
     assert_eq!((refused.code, refused.place.as_str()), ("UNSUPPORTED_JSONATA_EXPRESSION", "/a[1]"));
     assert_eq!(evaluate(json!({"x{%": "{% 1"})), Ok(json!({"x{%": "{% 1"})));
+
+    // Without an expression in it there is nothing to evaluate.
+    let literal = |template: Value| JsonataTemplate::parse(&template, "Output").unwrap().literal().cloned();
+    for value in [json!(1), json!("$.x"), json!([1, {"a": ["{% 1"]}])] {
+        assert_eq!(literal(value.clone()), Some(value));
+    }
+    assert_eq!(literal(json!([1, {"a": ["{% 1 %}"]}])), None);
+}
+
+/// The whole field is too deep, and not what one of its expressions gives.
+#[test]
+fn a_field_nests_as_deep_as_a_value_may() {
+    let field = |depth: usize| {
+        let template = (0..depth).fold(json!("{% [[[1]]] %}"), |inner, _| json!([inner]));
+        let bindings = Bindings { states: &json!({}), variables: &Map::new(), now_ms: 0 };
+        let template = JsonataTemplate::parse(&template, "Output").unwrap();
+        template.evaluate(&bindings, &Guards::default(), &mut Counting(0), &|| false)
+    };
+    assert!(field(NESTING_MAX - 3).is_ok());
+    let error = field(NESTING_MAX - 2).unwrap_err();
+    assert_eq!((error.cause.as_str(), error.location), ("The field's value nests deeper than 100 levels", None));
 }
 
 #[test]
@@ -418,11 +451,16 @@ fn numbers_in_letters_are_bounded() {
     check("$formatInteger(1999, 'I') & $formatInteger(27, 'a')", json!("MCMXCIXaa"));
     check("1999 ~> $formatInteger('I')", json!("MCMXCIX"));
     check("$parseInteger('MCMXCIX', 'I')", json!(1999));
+    check("$parseInteger('AAAAAAAAAAAAA', 'A') > 95428956661682176", json!(true));
+    check("('aaaaaaaaaaaaa').$parseInteger('a') > 95428956661682176", json!(true));
     for expression in ["$formatInteger(1e12, 'I')", "$formatInteger(-1e15, 'i;o')", "1e15 ~> $formatInteger('I')"] {
         let error = evaluate(expression).unwrap_err();
         assert!(error.cause.contains("memory limit exceeded"), "{expression}: {}", error.cause);
     }
-    assert!(evaluate("$parseInteger('ABCDEFGHIJKLMN', 'A')").is_err());
+    for expression in ["$parseInteger('ABCDEFGHIJKLMN', 'A')", "('abcdefghijklmn').$parseInteger('a')"] {
+        let error = evaluate(expression).unwrap_err();
+        assert!(error.cause.ends_with("D3137: A number of more than 13 letters is too large"), "{}", error.cause);
+    }
 }
 
 /// A width in a picture of an input was as many zeros, the process ended for a lack of memory, and again at each restart.
@@ -430,6 +468,8 @@ fn numbers_in_letters_are_bounded() {
 fn pictures_are_bounded() {
     check("$fromMillis(0, '[Y0001,4-4]/[M01] [H01]')", json!("1970/01 00"));
     check("$fromMillis(0, 'from, 12345 on: [Y]')", json!("from, 12345 on: 1970"));
+    check("$length($fromMillis(0, '[H01,100-100]'))", json!(100));
+    check("$length($fromMillis(0, $pad('', 1000, 'x')))", json!(1000));
     check("$toMillis('1970-01-02', '[Y0001]-[M01]-[D01]')", json!(86_400_000));
     check("'1970-01-02T00:00:00Z' ~> $toMillis()", json!(86_400_000));
     check("$formatNumber(12.5, '#0.00')", json!("12.50"));
@@ -464,9 +504,28 @@ fn what_is_taken_apart_is_measured_before() {
         format!("($a := $reduce([1..10], function($a, $i){{[[$a], [$a]]}}, [1]); $b := {{'b': $a}}; {text})")
     };
     let few = Guards { value_bytes_max: 1_000, time_ms_max: 20_000, ..Guards::default() };
-    for text in ["$count($a.**)", "$count($b.**)", "$count([$a, $b].(**))", "$count($a[**])", "$count($b.*)"] {
+    for text in [
+        "$count($a.**)",
+        "$count($b.**)",
+        "$count([$a, $b].(**))",
+        "$count($a[**])",
+        "$count($b.*)",
+        "$count($b.(*))",
+        "$count([$b].(*.x))",
+        "$count($b.b.%)",
+        "($c := {'b': $a, 's': 1}; $count($c.s.%))",
+        "$count($distinct([$a, $b]))",
+    ] {
         assert!(evaluate(&doubled(text)).is_ok(), "{text}");
         let refused = evaluate_with(&doubled(text), &few);
         assert!(refused.as_ref().is_err_and(|failure| failure.is_limit), "{text}: {refused:?}");
     }
+    // An error would have it as a text.
+    for text in ["{$a: 1}", "$b{$a: 1}"] {
+        assert!(evaluate(&doubled(text)).is_err_and(|failure| failure.cause.contains("T1003")), "{text}");
+        assert!(evaluate_with(&doubled(text), &few).is_err_and(|failure| failure.is_limit), "{text}");
+    }
+    // Few that are small are compared with each other, however many bytes all of them are.
+    let letters = "$count($distinct($map([1..600], function($i){'abcdefghij'})))";
+    assert_eq!(evaluate_with(letters, &few), Ok(Some(json!(1))));
 }

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, sync_channel, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Builder;
+use std::thread::{self, Builder, ThreadId};
 use std::time::{Duration, Instant};
 
 /// How long the evaluator may take to tell itself that its time is over.
@@ -39,14 +39,13 @@ pub(super) enum Unanswered {
 type Work = Box<dyn FnOnce() -> Box<dyn FnOnce(&mut Crew) -> Option<Box<dyn Any>>> + Send>;
 
 struct Crew {
-    /// Threads that wait for work, each with its number.
-    idle: Vec<(u64, Sender<Work>)>,
-    last: u64,
+    /// Threads that wait for work.
+    idle: Vec<(ThreadId, Sender<Work>)>,
     /// What the threads that are stuck evaluate, and when each was left behind.
     stuck: Vec<(Task, Instant)>,
 }
 
-static CREW: Mutex<Crew> = Mutex::new(Crew { idle: Vec::new(), last: 0, stuck: Vec::new() });
+static CREW: Mutex<Crew> = Mutex::new(Crew { idle: Vec::new(), stuck: Vec::new() });
 /// A thread is stuck no longer.
 static FREED: Condvar = Condvar::new();
 
@@ -62,6 +61,13 @@ impl Crew {
         }
         let beside = self.stuck.iter().filter(|(one, _)| one.is_trial == task.is_trial).count();
         (beside >= stuck_max).then_some(Unanswered::Crowded)
+    }
+
+    /// A thread with the task has ended that was left behind. Evaluations of one template that went on at once may all have been.
+    fn freed(&mut self, task: Task) {
+        if let Some(at) = self.stuck.iter().position(|(one, _)| *one == task) {
+            self.stuck.swap_remove(at);
+        }
     }
 }
 
@@ -103,10 +109,7 @@ pub(super) fn watch<T: Send + 'static>(
             let done = work(&|| begun.elapsed() >= limit);
             Box::new(move |crew| {
                 if left.load(Ordering::Relaxed) {
-                    // Evaluations of one template that went on at once may both have been left behind.
-                    if let Some(at) = crew.stuck.iter().position(|(one, _)| *one == task) {
-                        crew.stuck.swap_remove(at);
-                    }
+                    crew.freed(task);
                     FREED.notify_all();
                 }
                 // Nobody takes it when the time is over.
@@ -142,20 +145,19 @@ fn hand_over(task: Task, stuck_max: usize, mut work: Work) -> Result<(), Unanswe
             Err(refused) => work = refused.0,
         }
     }
-    crew.last += 1;
-    let number = crew.last;
     drop(crew);
     let (hand, given) = channel();
     let thread = Builder::new().name("forebay-jsonata".to_owned());
-    thread.spawn(move || serve(number, work, &hand, &given)).map(|_| ()).map_err(|_| Unanswered::NoThread)
+    thread.spawn(move || serve(work, &hand, &given)).map(|_| ()).map_err(|_| Unanswered::NoThread)
 }
 
-fn serve(number: u64, mut work: Work, hand: &Sender<Work>, given: &Receiver<Work>) {
+fn serve(mut work: Work, hand: &Sender<Work>, given: &Receiver<Work>) {
+    let this = thread::current().id();
     loop {
         let tell = work();
         let untaken = {
             let mut crew = crew();
-            crew.idle.push((number, hand.clone()));
+            crew.idle.push((this, hand.clone()));
             tell(&mut crew)
         };
         drop(untaken);
@@ -164,7 +166,7 @@ fn serve(number: u64, mut work: Work, hand: &Sender<Work>, given: &Receiver<Work
             Err(_) => {
                 let mut crew = crew();
                 let waiting = crew.idle.len();
-                crew.idle.retain(|(each, _)| *each != number);
+                crew.idle.retain(|(each, _)| *each != this);
                 if crew.idle.len() < waiting {
                     return;
                 }
@@ -174,5 +176,87 @@ fn serve(number: u64, mut work: Work, hand: &Sender<Work>, given: &Receiver<Work
                 next
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Guards, JsonataTemplate};
+    use super::*;
+
+    fn of(template: usize, is_trial: bool) -> Task {
+        Task { template, is_trial }
+    }
+
+    #[test]
+    fn a_thread_that_is_stuck_hinders_its_task_and_too_many_hinder_others_of_their_kind() {
+        let now = Instant::now();
+        let stuck = [of(1, true), of(2, true), of(3, false)];
+        let mut crew = Crew { idle: Vec::new(), stuck: stuck.map(|task| (task, now)).into() };
+        let hinders = |crew: &Crew, task, stuck_max| match crew.hinders(task, stuck_max) {
+            None => "nothing",
+            Some(Unanswered::Late) => "itself",
+            Some(Unanswered::Crowded) => "others",
+            Some(Unanswered::NoThread) => "the system",
+        };
+        for (task, stuck_max, expected) in [
+            (of(1, true), 9, "itself"),
+            (of(2, true), 0, "itself"),
+            (of(1, false), 9, "nothing"),
+            (of(4, true), 3, "nothing"),
+            (of(4, true), 2, "others"),
+            (of(4, true), 1, "others"),
+            (of(4, false), 2, "nothing"),
+            (of(4, false), 1, "others"),
+            (of(4, false), 0, "others"),
+        ] {
+            assert_eq!(hinders(&crew, task, stuck_max), expected, "{task:?}, {stuck_max}");
+        }
+        crew.freed(of(2, true));
+        crew.freed(of(5, true));
+        assert_eq!(crew.stuck, [(of(1, true), now), (of(3, false), now)]);
+    }
+
+    /// The places of trials are used here: no other test of this process does.
+    #[test]
+    fn what_is_left_behind_has_a_place_until_it_ends() {
+        let guards = |stuck_max| Guards { time_ms_max: 60_000, stuck_max, is_trial: true, ..Guards::default() };
+        let template = |text: &str| JsonataTemplate::parse(&json!(text), "Output").unwrap();
+        let (plain, watched) = (template("{% $states.input %}"), template("{% $map([1], function($x){$x}) %}"));
+        let waits: [&dyn Fn(); 2] =
+            [&|| await_place(of(2, true), 1, Duration::from_secs(60)), &|| watched.await_place(&guards(1))];
+        for wait in waits {
+            let (go, gone) = channel::<()>();
+            assert!(!is_hindered(of(1, true), 1) && !watched.is_hindered(&guards(1)));
+            let late = watch(1, of(1, true), 1, move |_| _ = gone.recv());
+            assert!(matches!(late, Err(Unanswered::Late)), "{late:?}");
+            assert!(is_hindered(of(1, true), 2) && is_hindered(of(2, true), 1) && !is_hindered(of(2, true), 2));
+            assert!(watched.is_hindered(&guards(1)) && !watched.is_hindered(&guards(2)));
+            assert!(!plain.is_hindered(&guards(1)), "it looks at nothing but its input");
+            let again = watch(1, of(2, true), 1, |_| ());
+            assert!(matches!(again, Err(Unanswered::Crowded)), "{again:?}");
+            await_place(of(2, true), 1, Duration::ZERO);
+            assert!(is_hindered(of(2, true), 1), "nobody waits for ever");
+
+            let ender = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(30));
+                go.send(()).unwrap();
+            });
+            wait();
+            assert!(!is_hindered(of(1, true), 1) && !is_hindered(of(2, true), 1));
+            ender.join().unwrap();
+        }
+        // It tells itself that its time is over, and is heard.
+        let told = (0..20).any(|at| {
+            let answer = watch(30, of(9 + at, true), usize::MAX, |is_over| {
+                while !is_over() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            answer.is_ok()
+        });
+        assert!(told);
     }
 }
