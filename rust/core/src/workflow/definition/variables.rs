@@ -107,8 +107,9 @@ fn words<'t>(text: &'t str, quotes: &[char]) -> Vec<Word<'t>> {
             None if quotes.contains(&character) => quote = Some(character),
             // A comment of JSONata.
             None if text[at..].starts_with("/*") => {
-                let end = text[at..].find("*/").map_or(text.len(), |length| at + length + 1);
-                while characters.next_if(|(next, _)| *next <= end).is_some() {}
+                let inside = at + "/*".len();
+                let end = text[inside..].find("*/").map_or(text.len(), |length| inside + length + "*/".len());
+                while characters.next_if(|(next, _)| *next < end).is_some() {}
             }
             None if character == '(' => {
                 let head = text[..at].trim_end();
@@ -174,5 +175,45 @@ mod tests {
             }},
         }});
         assert_eq!(read(&machine), [pair("A", &["items", "total"])]);
+    }
+
+    /// The names of a program that it reads, and those of a payload template of JSONPath.
+    #[test]
+    fn what_is_quoted_bound_or_no_expression_is_not_read() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        for (program, read) in [
+            (r"'it\'s $no' & $a", &["a"][..]),
+            (r"'\\' & $a & '$no'", &["a"]),
+            (r#"$a & "\"$no" & `$no`"#, &["a"]),
+            ("$map($l, function($v){ $v * $a })", &["a", "l"]),
+            ("$map($l, λ($v){ $v * $a })", &["a", "l"]),
+            ("($x := 1; $x + $a)", &["a"]),
+            ("2 /* $no */* $a", &["a"]),
+            ("2 /*/ $no */ + $a", &["a"]),
+            ("/**/$a", &["a"]),
+            ("$a /* $no", &["a"]),
+            ("$sum($a) + $states.input.b", &["a"]),
+        ] {
+            assert_eq!(of_program(program), names(read), "{program}");
+        }
+        let machine = serde_json::json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true,
+            "Parameters": {"a": "$no", "b.$": "$a", "c": [{"d.$": "States.Format('{}', $b)"}]}}}});
+        assert_eq!(read(&machine), [pair("A", &["a", "b"])]);
+    }
+
+    #[test]
+    fn a_field_of_states_is_read_by_its_name() {
+        for (program, is_read) in [
+            ("$states.result", true),
+            ("$states . result.a", true),
+            ("$a.result", false),
+            ("$states.results", false),
+            ("$states.result_1", false),
+            ("$states.input.result", false),
+            ("$$states.result", false),
+            ("'$states.result'", false),
+        ] {
+            assert_eq!(reads_of_states(program, "result"), is_read, "{program}");
+        }
     }
 }
