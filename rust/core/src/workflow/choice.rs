@@ -17,7 +17,7 @@ use super::value::compare_numbers;
 mod tests;
 
 /// `And`, `Or` and `Not` inside one another.
-const NESTING_MAX: usize = 32;
+pub(super) const NESTING_MAX: usize = 32;
 
 /// What a choice rule demands. Its `Next`, `Assign` and `Output` are read elsewhere.
 #[derive(Clone, Debug)]

@@ -238,9 +238,10 @@ impl<'a> Site<'a> {
     }
 
     fn task(&self) -> Built<Task> {
-        let resource = self.text("Resource").and_then(Resource::parse);
+        let text = self.text("Resource").unwrap_or_default();
+        let wrong = || self.problem("Resource", Fault::NotResource(text.to_owned()));
         Ok(Task {
-            resource: resource.ok_or_else(|| self.problem("Resource", Fault::NotResource))?,
+            resource: Resource::parse(text).ok_or_else(wrong)?,
             timeout: self.operand(self.fields, "TimeoutSeconds")?,
             heartbeat: self.operand(self.fields, "HeartbeatSeconds")?,
             credentials: self.payload("Credentials")?,
@@ -423,7 +424,7 @@ fn retrier(element: &Value) -> Retrier {
     }
 }
 
-fn reader_format(config: &Object) -> ReaderFormat {
+pub(super) fn reader_format(config: &Object) -> ReaderFormat {
     let text = |name: &str| config.get(name).and_then(Value::as_str);
     let input_type = match text("InputType") {
         Some("CSV") => Some(InputType::Csv),

@@ -6,9 +6,8 @@ use super::problem::{Bound, Fault, Problem};
 use super::resource::{Pattern, Resource};
 use super::schema::{self, Kind, Range, Schema};
 use super::{graph, syntax, MachineType, QueryLanguage};
+use crate::workflow::choice::NESTING_MAX;
 
-/// States that may stand inside one another (Map and Parallel).
-pub const NESTING_MAX: usize = 50;
 /// Most characters of a state's name.
 pub const STATE_NAME_MAX: usize = 80;
 /// Most characters of a Map state's label.
@@ -54,12 +53,12 @@ pub(super) fn machine(machine: &Object, dialect: Dialect) -> Vec<Problem> {
     let machine_language = language(machine, QueryLanguage::JsonPath);
     let mut checker = Checker::new(dialect, machine_language);
     checker.object("/", machine, &schema::machine(), machine_language);
-    checker.states("", machine, machine_language, 0);
+    checker.states("", machine, machine_language);
     let mut problems = checker.problems;
     if problems.is_empty() || dialect == Dialect::Lint {
-        problems.extend(graph::check(machine, dialect));
+        let left = PROBLEMS_MAX.saturating_sub(problems.len());
+        problems.extend(graph::check(machine, dialect).into_iter().take(left));
     }
-    problems.truncate(PROBLEMS_MAX);
     problems
 }
 
@@ -68,7 +67,7 @@ pub(super) fn state(name: &str, state: &Object) -> Vec<Problem> {
     let language = QueryLanguage::JsonPath;
     let dialect = Dialect::Aws(MachineType::Standard);
     let mut checker = Checker::new(dialect, language);
-    checker.state(&format!("/States/{name}"), state, language, 0);
+    checker.state(&format!("/States/{name}"), state, language);
     checker.problems
 }
 
@@ -194,7 +193,7 @@ impl Checker {
             }
             Kind::Timestamp => {
                 if !value.as_str().is_some_and(syntax::is_timestamp) {
-                    self.add(place, Fault::NotTimestamp);
+                    self.add(place, Fault::NotTimestamp(value.to_string()));
                 }
             }
             Kind::Resource => self.resource(place, value),
@@ -247,11 +246,13 @@ impl Checker {
         let Dialect::Aws(machine) = self.dialect else {
             let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
             if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_lowercase()) {
-                self.add(place, Fault::NotResource);
+                self.add(place, Fault::NotResource(text.to_owned()));
             }
             return;
         };
-        let Some(resource) = Resource::parse(text) else { return self.add(place, Fault::NotResource) };
+        let Some(resource) = Resource::parse(text) else {
+            return self.add(place, Fault::NotResource(text.to_owned()));
+        };
         if machine == MachineType::Express {
             if let Some(what) = standard_only(&resource) {
                 self.add(place, Fault::ExpressOnly(what.to_owned()));
@@ -312,11 +313,8 @@ impl Checker {
     }
 
     /// The states of a machine, a branch or a processor, at `place`.
-    fn states(&mut self, place: &str, flow: &Object, language: QueryLanguage, depth: usize) {
+    fn states(&mut self, place: &str, flow: &Object, language: QueryLanguage) {
         let Some(states) = flow.get("States").and_then(Value::as_object) else { return };
-        if depth > NESTING_MAX {
-            return self.add(place, Fault::TooDeep(NESTING_MAX));
-        }
         if states.is_empty() {
             self.add(&format!("{place}/States"), Fault::Empty);
         }
@@ -326,13 +324,13 @@ impl Checker {
                 self.add(&place, Fault::StateName(name.clone()));
             }
             match state.as_object() {
-                Some(state) => self.state(&place, state, language, depth),
+                Some(state) => self.state(&place, state, language),
                 None => self.add(&place, Fault::WrongType(state.to_string(), "an Object")),
             }
         }
     }
 
-    fn state(&mut self, place: &str, state: &Object, inherited: QueryLanguage, depth: usize) {
+    fn state(&mut self, place: &str, state: &Object, inherited: QueryLanguage) {
         let language = language(state, inherited);
         if language == QueryLanguage::JsonPath && self.machine_language == QueryLanguage::Jsonata {
             self.add(&below(place, "QueryLanguage"), Fault::PathInJsonata);
@@ -359,7 +357,7 @@ impl Checker {
             self.task_times(place, state);
         }
         self.map_fields(place, state, language);
-        self.flows(place, state, language, depth);
+        self.flows(place, state, language);
     }
 
     fn next_or_end(&mut self, place: &str, state: &Object, kind: &str) {
@@ -368,7 +366,6 @@ impl Checker {
         }
         let is_end = state.get("End").is_some_and(|end| end != &Value::Bool(false));
         match (state.contains_key("Next"), is_end) {
-            (false, false) if self.is_lint() => self.add(place, Fault::RequiredOneOf(vec!["Next", "End"])),
             (false, false) => self.add(place, Fault::Required(vec!["Next".into()])),
             (true, true) => self.add(place, Fault::OnlyOneOf(vec!["Next", "End"])),
             _ => {}
@@ -515,20 +512,20 @@ impl Checker {
     }
 
     /// The branches and the processor of a state.
-    fn flows(&mut self, place: &str, state: &Object, language: QueryLanguage, depth: usize) {
+    fn flows(&mut self, place: &str, state: &Object, language: QueryLanguage) {
         // statelint looks into the old Iterator alone where both are there.
         let processors = if self.is_lint() && state.contains_key("Iterator") { &["Iterator"][..] } else { PROCESSORS };
         for name in processors {
             if let Some(flow) = state.get(*name).and_then(Value::as_object) {
                 let place = below(place, name);
                 self.object(&place, flow, &schema::flow(true), language);
-                self.states(&place, flow, language, depth + 1);
+                self.states(&place, flow, language);
             }
         }
         self.elements(place, state, "Branches", &schema::flow(false), language);
         for (index, branch) in list(state, "Branches").iter().enumerate() {
             if let Some(branch) = branch.as_object() {
-                self.states(&format!("{place}/Branches[{index}]"), branch, language, depth + 1);
+                self.states(&format!("{place}/Branches[{index}]"), branch, language);
             }
         }
     }

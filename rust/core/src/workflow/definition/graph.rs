@@ -52,7 +52,7 @@ impl Walk {
             }
             for transition in transitions(&at, state) {
                 // A state that leads to itself alone is not reached by that.
-                if transition.target != name || !states.contains_key(name) {
+                if transition.target != name {
                     self.target(&transition, states, &mut reached);
                 }
             }

@@ -12,12 +12,15 @@ mod schema;
 mod syntax;
 mod variables;
 
+#[cfg(test)]
+mod tests;
+
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use check::{NESTING_MAX, PROBLEMS_MAX, STATE_NAME_MAX};
+pub use check::{PROBLEMS_MAX, STATE_NAME_MAX};
 pub use problem::{invalid_definition, Fault, Problem};
 pub use resource::{Pattern, Resource};
 pub use variables::variable_references;
@@ -371,11 +374,6 @@ impl Definition {
     /// The name of a state.
     pub fn state_name(&self, index: StateIndex) -> &str {
         &self.state(index).name
-    }
-
-    /// A state by its name, in whichever flow.
-    pub fn find(&self, name: &str) -> Option<StateIndex> {
-        self.states.iter().position(|state| state.name.as_str() == name).map(|index| StateIndex(index as u32))
     }
 
     pub(super) fn state(&self, index: StateIndex) -> &State {

@@ -38,10 +38,10 @@ pub enum Fault {
     NotPath(String, &'static str),
     /// A field of a payload template that ends in `.$` and holds no path and no intrinsic function.
     NotTemplate(String),
-    /// A text that is not a timestamp of RFC 3339.
-    NotTimestamp,
+    /// A value that is not a timestamp of RFC 3339.
+    NotTimestamp(String),
     /// A resource that names no function, activity or service.
-    NotResource,
+    NotResource(String),
     /// `States.ALL` beside other names, or not in the last element.
     AllNotAlone,
     /// The name of a state has more than 80 characters, or none.
@@ -68,7 +68,7 @@ pub enum Fault {
     PathInJsonata,
     /// An Express machine with something only Standard has, in AWS's words.
     ExpressOnly(String),
-    /// States inside one another beyond the bound.
+    /// Rules of a Choice state inside one another beyond the bound.
     TooDeep(usize),
     /// A text of a JSONata state that is badly begun or ended as an expression.
     NotMarked,
@@ -133,8 +133,8 @@ impl Fault {
             Self::NotTemplate(field) => {
                 format!("The value for the field '{field}' must be a valid JSONPath or a valid intrinsic function call")
             }
-            Self::NotTimestamp => "String does not match RFC3339 timestamp".into(),
-            Self::NotResource => "Value is not a valid resource ARN".into(),
+            Self::NotTimestamp(_) => "String does not match RFC3339 timestamp".into(),
+            Self::NotResource(_) => "Value is not a valid resource ARN".into(),
             Self::AllNotAlone => "States.ALL must appear alone and at end of list".into(),
             Self::StateName(name) => format!("State name '{name}' must have 1 to 80 characters"),
             Self::Duplicate(name) => format!("Duplicate state name: {name}"),
@@ -155,7 +155,7 @@ impl Fault {
                 "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine".into()
             }
             Self::ExpressOnly(what) => format!("Express state machine does not support {what}"),
-            Self::TooDeep(most) => format!("States are nested more than {most} deep"),
+            Self::TooDeep(most) => format!("Choice rules nest at most {most} levels deep"),
             Self::NotMarked => "An expression begins with '{%' and ends with '%}', without blanks around them".into(),
             Self::NotGiven("result") => {
                 "'$states.result' is there in 'Output' and 'Assign' of a Task, a Parallel and a Map state only".into()
@@ -183,8 +183,8 @@ impl Fault {
             Self::NotTemplate(field) => {
                 format!("Field \"{field}\" at \"{at}\" is not a JSONPath or intrinsic function expression")
             }
-            Self::NotResource => format!("{at} should be A URI"),
-            Self::NotTimestamp => format!("{at} should be an RFC3339 timestamp"),
+            Self::NotResource(value) => format!("{at} is \"{value}\" but should be A URI"),
+            Self::NotTimestamp(value) => format!("{at} is {value} but should be an RFC3339 timestamp"),
             Self::AllNotAlone => format!("{at}: States.ALL can only appear in the last element, and by itself."),
             Self::Duplicate(name) => format!("State \"{name}\", defined at {at}, is also defined elsewhere"),
             Self::NoTarget(name) => format!("No state found named \"{name}\", referenced at {at}"),

@@ -8,7 +8,7 @@ use crate::workflow::scope::Problem;
 use crate::workflow::timestamp::Timestamp;
 
 pub(super) fn is_path(text: &str) -> bool {
-    text.starts_with('$') && Path::parse(text).is_ok()
+    Path::parse(text).is_ok()
 }
 
 /// Names and indices only, of the input, the context object or a variable.
