@@ -173,6 +173,7 @@ mod tests {
             assert!(budget.is_over() && budget.has_no_time());
             assert_eq!(guards(&budget, None).unwrap().time_ms_max, 0);
             budget.visits().set(7);
+            assert_eq!(budget.visits().get(), 7);
             budget.begin_state();
             assert!(budget.is_over() && !budget.has_no_time() && budget.visits().get() == 0);
             now_ms.set(1_400);

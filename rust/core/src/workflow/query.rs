@@ -245,3 +245,50 @@ impl Choices {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::workflow::scope::{QUERY_EVALUATION_ERROR, RUNTIME};
+
+    struct Zero;
+
+    impl Entropy for Zero {
+        fn next_u64(&mut self) -> u64 {
+            0
+        }
+    }
+
+    /// 1 to 99,999,999, written as JSON or JSONata write it.
+    #[test]
+    fn seconds_are_a_whole_number_above_0() {
+        let (budget, variables) = (Budget::unclocked(), Map::new());
+        let seconds = |operand: &Operand, value: &Value| {
+            let documents = Documents::of_input(value, &Value::Null, &variables, 0, &budget);
+            operand.seconds("TimeoutSeconds", &documents, &mut Zero)
+        };
+        let of_path = || Operand::Path(Path::parse("$").unwrap());
+        let jsonata =
+            || Operand::Jsonata(JsonataTemplate::parse(&json!("{% $states.input %}"), "TimeoutSeconds").unwrap());
+        for (value, expected) in
+            [(json!(1), 1), (json!(5.0), 5), (json!(99_999_999), 99_999_999), (json!(99_999_999.0), 99_999_999)]
+        {
+            for operand in [Operand::Literal(value.clone()), of_path(), jsonata()] {
+                assert_eq!(seconds(&operand, &value), Ok(expected), "{operand:?} {value}");
+            }
+        }
+        for value in [json!(0), json!(0.0), json!(5.5), json!(-3), json!(-3.0), json!(100_000_000), json!(1e300)] {
+            for (operand, error) in
+                [(Operand::Literal(value.clone()), RUNTIME), (of_path(), RUNTIME), (jsonata(), QUERY_EVALUATION_ERROR)]
+            {
+                let told = format!("TimeoutSeconds must be a whole number from 1 to 99999999, but was {value}");
+                let failure = seconds(&operand, &value).unwrap_err();
+                assert_eq!(failure.error, error, "{operand:?} {value}");
+                // JSONata has no integers of its own.
+                assert!(failure.cause == told || error == QUERY_EVALUATION_ERROR, "{}", failure.cause);
+            }
+        }
+    }
+}

@@ -117,3 +117,31 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Always(u64);
+
+    impl Entropy for Always {
+        fn next_u64(&mut self) -> u64 {
+            self.0
+        }
+    }
+
+    /// RFC 9562: four bits are the version, two the variant, and all others are drawn.
+    #[test]
+    fn a_uuid_is_of_version_4() {
+        assert_eq!(uuid(&mut Always(0)), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid(&mut Always(u64::MAX)), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid(&mut Always(0x0123_4567_89ab_cdef)), "01234567-89ab-4def-8123-456789abcdef");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_name() {
+        assert_eq!(EvaluationError::runtime("no").to_string(), "States.Runtime: no");
+        assert_eq!(EvaluationError::query("no", "Output").to_string(), "States.QueryEvaluationError: no");
+        assert_eq!(Problem::schema("/a", "no").to_string(), "SCHEMA_VALIDATION_FAILED: no at /a");
+    }
+}

@@ -69,3 +69,17 @@ impl<'de> Deserialize<'de> for Text {
         deserializer.deserialize_str(Reader)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_written_and_read_as_one() {
+        let text = Text::from("a\"b");
+        let written = serde_json::to_string(&text).unwrap();
+        assert_eq!((written.as_str(), serde_json::from_str(&written).unwrap()), (r#""a\"b""#, text));
+        let refused = serde_json::from_str::<Text>("1").unwrap_err().to_string();
+        assert!(refused.starts_with("invalid type: integer `1`, expected a text"), "{refused}");
+    }
+}

@@ -71,6 +71,8 @@ fn wildcards_match_any_text_and_can_be_escaped() {
         ("", "", true),
         ("", "a", false),
         ("**ab**", "xaby", true),
+        ("*ab*b", "xab", false),
+        ("*ab*b", "xabb", true),
     ] {
         check("StringMatches", json!(pattern), json!(text), expected);
     }
@@ -130,12 +132,33 @@ fn what_is_no_rule_is_refused_with_its_place() {
 }
 
 #[test]
-fn rules_do_not_nest_without_end() {
-    let mut rule = json!({"Variable": "$.a", "IsNull": true});
-    for _ in 0..60 {
-        rule = json!({"Not": rule});
+fn rules_nest_32_deep() {
+    let around: [fn(&Value) -> Value; 3] =
+        [|rule| json!({ "Not": rule }), |rule| json!({"And": [rule]}), |rule| json!({"Or": [rule]})];
+    for around in around {
+        let nested = |depth: usize| {
+            let plain = json!({"Variable": "$.a", "IsNull": true});
+            ChoiceRule::parse(&(0..depth).fold(plain, |rule, _| around(&rule)))
+        };
+        assert!(nested(32).is_ok());
+        for depth in [33, 34] {
+            assert_eq!(nested(depth).unwrap_err().message, "Choice rules nest at most 32 levels deep");
+        }
     }
-    assert!(ChoiceRule::parse(&rule).is_err());
+}
+
+/// A path that is definite leads to what is there, also to an empty list; another to a list, which is empty where nothing is there.
+#[test]
+fn a_variable_is_present_where_its_path_leads_to_something() {
+    let input = json!({"a": [], "b": [1], "n": (0..20_000).collect::<Vec<_>>()});
+    for (path, is_present) in [("$.a", true), ("$.b", true), ("$.a[*]", false), ("$.b[*]", true), ("$.c", false)] {
+        for asked in [true, false] {
+            let rule = json!({"Variable": path, "IsPresent": asked});
+            assert_eq!(evaluate(&rule, &input), Ok(is_present == asked), "{path}");
+        }
+    }
+    let endless = evaluate(&json!({"Variable": "$.n[?(@ in $.n)]", "IsPresent": true}), &input).unwrap_err();
+    assert_eq!(endless.error, "States.DataLimitExceeded", "what looks at too much is not missing");
 }
 
 #[test]

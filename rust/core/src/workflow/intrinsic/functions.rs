@@ -15,7 +15,7 @@ use crate::workflow::scope::{fraction, uuid, Entropy};
 use crate::workflow::value::{canonical, is_deeper_than, NESTING_MAX};
 
 /// Items that `States.ArrayRange` makes.
-const RANGE_ITEMS_MAX: i64 = 1_000;
+const RANGE_ITEMS_MAX: i128 = 1_000;
 /// Characters that `States.Hash` and the two of Base64 take.
 const CHARS_MAX: usize = 10_000;
 
@@ -135,15 +135,12 @@ fn array_get_item(array: Value, index: &Value) -> Option<Value> {
 
 fn array_range(first: &Value, last: &Value, step: &Value) -> Option<Value> {
     let (first, last, step) = (truncated(first)?, truncated(last)?, truncated(step)?);
-    let span = i128::from(last) - i128::from(first);
-    if step == 0 {
-        return None;
-    }
-    let count = if (span < 0) == (step < 0) || span == 0 { span / i128::from(step) + 1 } else { 0 };
-    let count = i64::try_from(count).ok().filter(|count| *count <= RANGE_ITEMS_MAX)?;
-    // A step's multiple may leave 64 bits where the item it leads to does not.
-    let item = |at: i64| i128::from(first) + i128::from(at) * i128::from(step);
-    Some((0..count).map(|at| Value::from(item(at) as i64)).collect())
+    // Sums and multiples may leave 64 bits where the items do not.
+    let (first, step) = (i128::from(first), i128::from(step));
+    let span = (i128::from(last) - first) * step.signum();
+    let count = span.checked_div_euclid(step.abs())? + 1;
+    let items = 0..Some(count).filter(|count| *count <= RANGE_ITEMS_MAX)?;
+    Some(items.map(|at| Value::from((first + at * step) as i64)).collect())
 }
 
 /// The items without those that have been there before.

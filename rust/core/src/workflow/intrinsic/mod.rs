@@ -100,11 +100,6 @@ impl Intrinsic {
         Ok(Self { text: text.to_owned(), call })
     }
 
-    /// The call as it is written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// The call's value. Its arguments and those of calls inside of it have room beside `built`, the bytes of a template.
     pub fn evaluate(
         &self,

@@ -48,6 +48,8 @@ fn texts_are_formatted_as_java_writes_values() {
     check("States.Format($template, $.t)", json!("It's text!"));
     check(r"States.Format('it\'s \{\} and {} \\ \{', 'x')", json!(r"it's {} and x \ {"));
     check("States.Format('plain')", json!("plain"));
+    check(r"States.Format('{}', 'a\{b')", json!("a{b"));
+    check(r"States.Array('a\{b', '\\')", json!(["a{b", r"\"]));
     check("States.Format( '{}-{}' ,$$.Execution.Name , 1.50 )", json!("run-7-1.5"));
 }
 
@@ -65,6 +67,10 @@ fn arrays_are_made_cut_and_searched() {
     check("States.ArrayRange(5.4, -0.6, -2.4)", json!([5, 3, 1]));
     check("States.ArrayRange(5, 1, 1)", json!([]));
     check("States.ArrayRange(3, 3, -1)", json!([3]));
+    check("States.ArrayRange(3, 3, 1)", json!([3]));
+    check("States.ArrayRange(5, 4, 9)", json!([]));
+    check("States.ArrayRange(4, 5, -9)", json!([]));
+    check("States.ArrayRange(9223372036854775807, -9223372036854775808, 1)", json!([]));
     let (least, most) = (i64::MIN, i64::MAX);
     check(&format!("States.ArrayRange({least}, {most}, {most})"), json!([least, -1, most - 1]));
     check("States.ArrayLength(States.ArrayRange(1, 1000, 1))", json!(1000));
@@ -157,6 +163,8 @@ fn a_failure_names_the_whole_expression() {
         ("ArrayPartition", "$.t, 1"),
         ("ArrayRange", "1, 1001, 1"),
         ("ArrayRange", "1, 5, 0.49"),
+        ("ArrayRange", "5, 5, 0"),
+        ("ArrayRange", "9223372036854775808, 9223372036854775807, 1"),
         ("ArrayRange", "-9223372036854775808, 9223372036854775807, 1"),
         ("ArrayGetItem", "$.a, 1"),
         ("ArrayGetItem", "$.a, -1"),
@@ -299,5 +307,61 @@ fn a_call_says_how_many_arguments_its_function_takes() {
     ] {
         let problem = Intrinsic::parse(text).unwrap_err();
         assert!(problem.message.contains(told), "{}", problem.message);
+    }
+}
+
+/// An argument ends before a comma or a parenthesis, but not inside brackets and the quotes in them.
+#[test]
+fn a_path_among_arguments_has_brackets_and_quotes_of_its_own() {
+    let input = json!({"it's": 1, "it's, )": 2, "a),b]": 3, "l": [{"k": "),"}, {"k": 5}]});
+    for (text, expected) in [
+        ("States.Array($.it's, 9)", json!([1, 9])),
+        (r"States.Array($['it\'s, )'], 9)", json!([2, 9])),
+        ("States.Array($['a),b]'], 9)", json!([3, 9])),
+        (r#"States.Array($["a),b]"], 9)"#, json!([3, 9])),
+        ("States.Array($.l[?(@.k == '),')], 9)", json!([[{"k": "),"}], 9])),
+        ("States.Array($.l[1].k ,9)", json!([5, 9])),
+    ] {
+        assert_eq!(evaluate(text, input.clone()), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_result_nests_as_deep_as_a_workflows_values_may() {
+    let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+    for text in ["States.Array($)", "States.StringToJson(States.Format('[{}]', States.JsonToString($)))"] {
+        assert_eq!(evaluate(text, nested(99)), Ok(nested(100)), "{text}");
+        assert!(evaluate(text, nested(100)).unwrap_err().cause.contains("Invalid arguments in States."), "{text}");
+    }
+}
+
+#[test]
+fn a_text_is_formatted_up_to_so_many_bytes() {
+    let fill = |value: &str, bytes_max| format::fill("a{}", &[json!(value)], bytes_max);
+    assert_eq!(fill("bc", 3).ok().as_deref(), Some("abc"));
+    for longer in ["bcd", "bcde"] {
+        assert!(matches!(fill(longer, 3), Err(format::Unfit::TooLong)));
+    }
+    let mut built = BUILT_BYTES_MAX - size_of::<Value>();
+    assert!(count_built(&json!(null), &mut built).is_ok());
+    assert!(count_built(&json!(null), &mut built).is_err());
+}
+
+/// At least the first number, and less than the second.
+#[test]
+fn a_number_is_drawn_from_its_whole_range() {
+    struct Always(u64);
+    impl Entropy for Always {
+        fn next_u64(&mut self) -> u64 {
+            self.0
+        }
+    }
+    for (entropy, from_five, widest) in [(0, -5, i32::MIN), (1 << 63, 0, -1), (u64::MAX, 4, i32::MAX - 1)] {
+        let drawn = |text: &str| {
+            let scope = Scope { input: &json!({}), context: &json!({}), variables: &Map::new(), visits: None };
+            Intrinsic::parse(text).unwrap().evaluate(&scope, &mut Always(entropy), &mut 0)
+        };
+        assert_eq!(drawn("States.MathRandom(-5, 5)"), Ok(json!(from_five)));
+        assert_eq!(drawn(&format!("States.MathRandom({}, {})", i32::MIN, i32::MAX)), Ok(json!(widest)));
     }
 }

@@ -113,3 +113,14 @@ fn payloads_neither_nest_nor_grow_without_end() {
     }
     assert!(Template::parse(&deep).is_err());
 }
+
+/// 16 MiB, as they lie in memory, of all that a template has made.
+#[test]
+fn a_template_builds_so_many_bytes() {
+    let variables = Map::new();
+    let scope = Scope { input: &json!({}), context: &Value::Null, variables: &variables, visits: None };
+    let node = Node::Literal(Value::Null);
+    let mut built = BUILT_BYTES_MAX - size_of::<Value>();
+    assert_eq!(node.evaluate(&scope, &mut Constant, &mut built), Ok(Value::Null));
+    assert_eq!(node.evaluate(&scope, &mut Constant, &mut built).unwrap_err().error, DATA_LIMIT_EXCEEDED);
+}
