@@ -40,11 +40,6 @@ impl ReferencePath {
         Ok(Self { text: text.to_owned(), places })
     }
 
-    /// The path as it is written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// Put `value` into `into`, making the objects on the way. An index must be there already.
     pub fn write(&self, into: Value, value: Value) -> Result<Value, PathError> {
         self.check(&into, &value)?;

@@ -64,6 +64,9 @@ fn any_other_path_gives_a_list() {
     check("$.deep.*.id", json!([7]));
     check("$..id", json!([1, 2, 3, 7, 8]));
     check("$.deep..id", json!([7, 8]));
+    check("$.items[0:2].id", json!([1, 2]));
+    check("$.items[*].tags[0]", json!(["a", "b"]));
+    check("$.deep['a','b'].id", json!([7]));
     check("$.items[*]['id','gift']", json!([{"id": 1, "gift": false}, {"id": 2}, {"id": 3}]));
 }
 
@@ -83,6 +86,10 @@ fn filters_compare_what_is_of_one_type() {
     check("$.items[?(@.price >= 25.5 && @.id != 3)].id", json!([2]));
     check("$.items[?(@.id == 1 || @.id == 3)].id", json!([1, 3]));
     check("$.items[?(@.id == '1')].id", json!([]));
+    check("$.items[?(@.price == 10.0)].id", json!([1]));
+    check("$.items[?(@.price in [10.0, 40.0])].id", json!([1, 3]));
+    check("$.items[?(@.note < 'G')].id", json!([2]));
+    check("$.items[?(@.note >= 'G')].id", json!([]));
     check("$.items[?(@.price < $.limit)].id", json!([1]));
     check("$.items[?(@.gift)].id", json!([1]));
     check("$.items[?(!@.note)].id", json!([1, 3]));
@@ -108,6 +115,10 @@ fn functions_end_a_path() {
     check("$.items[*].id.avg()", json!(2.0));
     check("$.items[0,1].id.stddev()", json!(0.5));
     check("$.deep.keys()", json!(["a", "b"]));
+    check("$.deep.length()", json!(2));
+    check("$.name.length()", json!(null));
+    check("$.items[*].id.sum(4, $.limit)", json!(30.0));
+    check("$.items[*].id.max($.items[*].price)", json!(40.0));
     check("$.items[0].tags.concat('-', $.name)", json!("ab-ship"));
     check("$.items[0].tags.append(\"c\")", json!(["a", "b", "c"]));
 }
@@ -124,7 +135,10 @@ fn a_miss_is_told_in_jayways_words() {
         "Invalid path '$.count[0]' : Filter: [0] can only be applied to arrays. Current context is: 0"
     );
     assert_eq!(detail("$.n[0]"), "Invalid path '$.n[0]' : The path $['n'] is null");
-    assert!(detail("$.name.x").contains("Expected to find an object with property ['x'] in path $['name']"));
+    for step in ["['x']", "['x','y']"] {
+        let told = format!("Expected to find an object with property {step} in path $['name'] but found a string");
+        assert!(detail(&format!("$.name{step}")).ends_with(&told), "{step}");
+    }
     assert_eq!(select("$none").unwrap_err().kind, PathErrorKind::Missing);
     assert_eq!(
         select("$.x").unwrap_err().of_field("a.$", &json!({"b": 1})).cause,
@@ -163,6 +177,61 @@ fn what_is_no_path_is_refused() {
         let refused = Path::parse(path);
         assert_eq!(refused.map_err(|error| error.kind).err(), Some(PathErrorKind::Syntax), "{path}");
     }
+}
+
+/// Jayway evaluates scripts; it is told that they are not.
+#[test]
+fn a_script_in_brackets_is_refused_as_one() {
+    let error = Path::parse("$.a[(@.length-1)]").unwrap_err();
+    assert_eq!(error.detail, "Script expressions such as [(@.length-1)] are not supported");
+}
+
+#[test]
+fn paths_and_their_filters_have_bounds() {
+    let long = |length: usize| Path::parse(&format!("$.{}", "a".repeat(length - 2))).map(|_| ());
+    assert_eq!(long(10_000), Ok(()));
+    for length in [10_001, 10_002] {
+        assert_eq!(long(length).unwrap_err().detail, "A path has at most 10000 characters");
+    }
+    // The filter, the parentheses and the path inside.
+    let nested = |depth: usize| Path::parse(&format!("$[?({}@.a{})]", "(".repeat(depth - 2), ")".repeat(depth - 2)));
+    assert!(nested(16).is_ok());
+    assert_eq!(nested(17).unwrap_err().detail, "Filters nest at most 16 levels deep");
+    // What follows one another is not inside one another.
+    assert!(Path::parse(&format!("$.a{}", "[?(@.b)]".repeat(40))).is_ok());
+}
+
+/// What ends a name in a filter is part of one elsewhere.
+#[test]
+fn a_name_after_a_dot_ends_before_what_follows_it() {
+    let document = json!({"a=b": 1, "a,b": 2, "a|b": 3, "l": [{"a": 4}, {"a": 5}]});
+    for (path, expected) in
+        [("$.a=b", json!(1)), ("$.a,b", json!(2)), ("$.a|b", json!(3)), ("$.l[?(@.a==4||@.a==6)].a", json!([4]))]
+    {
+        assert_eq!(select_in(&document, path), Ok(expected), "{path}");
+    }
+}
+
+/// It matches the whole text. Its flags are those of Java that Jayway takes.
+#[test]
+fn a_regular_expression_has_escapes_and_flags() {
+    let document = json!({"l": ["a/b", "a\\", "ab", "AB", "a\nb"]});
+    for (pattern, matched) in [
+        (r"/a\/b/", json!(["a/b"])),
+        (r"/a\\/", json!(["a\\"])),
+        ("/ab/", json!(["ab"])),
+        ("/ab/i", json!(["ab", "AB"])),
+        ("/a b/x", json!(["ab"])),
+        ("/a.b/", json!(["a/b"])),
+        ("/a.b/s", json!(["a/b", "a\nb"])),
+        (r"/^a$\n^b$/", json!([])),
+        (r"/^a$\n^b$/m", json!(["a\nb"])),
+        ("/ab/u", json!(["ab"])),
+    ] {
+        assert_eq!(select_in(&document, &format!("$.l[?(@ =~ {pattern})]")), Ok(matched), "{pattern}");
+    }
+    let told = "The flag 'g' of a regular expression is none of i, m, s, u, x";
+    assert_eq!(Path::parse("$.l[?(@ =~ /a/g)]").unwrap_err().detail, told);
 }
 
 #[test]
@@ -250,6 +319,55 @@ fn a_comparison_looks_at_no_more_than_is_left() {
     }
 }
 
+/// A value is one visit and each part of it, too; a text one more for each 64 bytes that are compared, or 8 that are searched.
+#[test]
+fn visits_are_counted_one_by_one() {
+    let visits = |look: &dyn Fn(&mut walk::Walk<'_>)| {
+        let mut walk = walk::Walk::new(&Value::Null, 0);
+        look(&mut walk);
+        walk.visits()
+    };
+    for (value, expected) in [
+        (json!(1), 1),
+        (json!({"a": 1, "b": [1, 2]}), 5),
+        (json!("x".repeat(63)), 1),
+        (json!("x".repeat(640)), 11),
+        (json!([1, "x".repeat(768)]), 15),
+    ] {
+        assert_eq!(visits(&|walk| walk.visit_both(&value, &value).unwrap()), expected, "{value}");
+    }
+    assert_eq!(visits(&|walk| walk.visit_text(&"x".repeat(807)).unwrap()), 100);
+    let of_path = |path: &str, input: &Value| {
+        let (visits, variables) = (Cell::new(0), Map::new());
+        let scope = Scope { input, context: &Value::Null, variables: &variables, visits: Some(&visits) };
+        Path::parse(path).unwrap().select(&scope).unwrap();
+        visits.get()
+    };
+    assert_eq!(of_path("$[*]", &json!([1, 2, 3])), 4);
+    assert_eq!(of_path("$[*][*]", &json!([[1, 2], [3]])), 8, "each is left, and each found is looked at");
+}
+
+#[test]
+fn a_path_that_looks_at_too_much_is_told_from_several() {
+    let visit = |before, visits| walk::Walk::new(&Value::Null, before).visit(visits);
+    assert_eq!((visit(0, 2_000_000), visit(1, 1_999_999)), (Ok(()), Ok(())));
+    assert!(matches!(visit(0, 2_000_001), Err(walk::Stop::TooLarge(_))));
+    assert!(matches!(visit(1, 2_000_000), Err(walk::Stop::TogetherTooLarge(_))));
+    assert!(matches!(visit(1, 2_000_001), Err(walk::Stop::TooLarge(_))));
+}
+
+/// 16 MiB as they lie in memory: names are values, and have their own bytes.
+#[test]
+fn a_path_selects_so_many_bytes() {
+    let keys = |bytes: usize| {
+        let name = |letter: char| String::from(letter).repeat(bytes - size_of::<Value>());
+        let document = Value::Object(['a', 'b'].map(|letter| (name(letter), Value::Null)).into_iter().collect());
+        select_in(&document, "$.keys()").map(|_| ()).map_err(|error| error.kind)
+    };
+    assert_eq!(keys(SELECTED_BYTES_MAX / 2), Ok(()));
+    assert_eq!(keys(SELECTED_BYTES_MAX / 2 + 1), Err(PathErrorKind::TooLarge));
+}
+
 /// The cause named the path that came last as invalid, which looked at a tenth of what is allowed.
 #[test]
 fn paths_that_visit_too_much_together_are_not_blamed_alone() {
@@ -308,6 +426,7 @@ fn a_reference_path_makes_the_objects_on_its_way() {
         ("$.a", json!([])),
         ("$.a.b", json!({"a": 1})),
         ("$.a.b", json!({"a": null})),
+        ("$.a[1]", json!({"a": [0]})),
         ("$.a[2]", json!({"a": [0]})),
         ("$.a[0]", json!({})),
     ] {
@@ -319,6 +438,20 @@ fn a_reference_path_makes_the_objects_on_its_way() {
         ["$.a[*]", "$..a", "$.a[-1]", "$$.a", "$name", "$.a.length()", "$['a','b']", &format!("${}", ".a".repeat(101))]
     {
         assert!(ReferencePath::parse(path).is_err(), "{path}");
+    }
+}
+
+/// 100 levels, of which the path makes as many as it has steps.
+#[test]
+fn a_reference_path_and_what_it_writes_nest_100_deep() {
+    let path = |steps: usize| ReferencePath::parse(&format!("${}", ".a".repeat(steps)));
+    let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+    assert!(path(101).is_err());
+    for steps in [1, 2, 99, 100] {
+        let path = path(steps).unwrap();
+        assert!(path.write(json!({}), nested(100 - steps)).is_ok(), "{steps}");
+        let refused = path.write(json!({}), nested(101 - steps)).unwrap_err();
+        assert_eq!(refused.kind, PathErrorKind::TooLarge, "{steps}");
     }
 }
 
