@@ -46,7 +46,7 @@ impl JavaRandom {
             let bits = self.next(31);
             let drawn = bits % bound;
             // Bits of an incomplete last round would favour the small numbers.
-            if (bits - drawn).checked_add(bound - 1).is_some() {
+            if (bits - drawn).checked_add(bound).is_some() {
                 return drawn;
             }
         }
@@ -78,6 +78,7 @@ mod tests {
         let half = (1 << 30) + 1;
         let kept = [215_764_588, 880_641_847, 874_970_313, 446_064_254, 77_814_904, 714_504_434];
         assert_eq!(drawn(1, 0, half, 6), kept, "of an incomplete round nothing is taken");
+        assert_eq!(drawn(42, 0, i32::MAX, 2), [1_562_431_130, 117_392_763], "the first round is all there is");
         assert_eq!(drawn(42, i32::MIN, 0, 2), [-1_170_105_035, -1_360_544_799], "too far apart for a difference");
         let mut random = JavaRandom::new(-5);
         let doubles = [random.next_double(), random.next_double(), random.next_double()].map(f64::to_bits);

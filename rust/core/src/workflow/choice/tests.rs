@@ -147,7 +147,7 @@ fn rules_nest_32_deep() {
     }
 }
 
-/// A path that is definite leads to what is there, also to an empty list; another to a list, which is empty where nothing is there.
+/// A definite path leads to what is there, also to an empty list; another to a list, which is empty where nothing is there.
 #[test]
 fn a_variable_is_present_where_its_path_leads_to_something() {
     let input = json!({"a": [], "b": [1], "n": (0..20_000).collect::<Vec<_>>()});

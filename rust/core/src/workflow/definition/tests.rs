@@ -31,7 +31,7 @@ fn a_problem_is_told_under_awss_code() {
     for (fault, told) in [
         (Fault::NotJson("why".into()), "INVALID_JSON_DESCRIPTION: Invalid JSON description: why"),
         (Fault::Missing, "MISSING_DESCRIPTION: The state machine definition is empty"),
-        (Fault::StateName("".into()), "INVALID_STATE_NAME: State name '' must have 1 to 80 characters"),
+        (Fault::StateName(String::new()), "INVALID_STATE_NAME: State name '' must have 1 to 80 characters"),
         (Fault::Duplicate("A".into()), "DUPLICATE_STATE_NAME: Duplicate state name: A"),
         (Fault::DuplicateLabel("L".into()), "DUPLICATE_LABEL_NAME: Duplicate label name: L"),
         (Fault::NoTarget("A".into()), "MISSING_TRANSITION_TARGET: Missing 'Next' target: A"),
