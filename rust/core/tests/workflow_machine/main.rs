@@ -23,6 +23,8 @@ mod runs;
 #[cfg(test)]
 mod test_state;
 #[cfg(test)]
+mod turns;
+#[cfg(test)]
 mod variables;
 #[cfg(test)]
 mod world;

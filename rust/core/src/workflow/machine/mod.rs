@@ -296,11 +296,6 @@ impl Execution {
         self.outcome.as_ref()
     }
 
-    /// When it began and, once it has ended, when it ended.
-    pub fn times_ms(&self) -> (u64, Option<u64>) {
-        (self.started_ms, self.outcome.is_some().then_some(self.stopped_ms))
-    }
-
     /// When it times out.
     pub fn deadline_ms(&self) -> u64 {
         self.deadline_ms
