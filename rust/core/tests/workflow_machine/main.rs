@@ -13,6 +13,8 @@ mod definitions;
 #[cfg(test)]
 mod executions;
 #[cfg(test)]
+mod given_up;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod refusals;

@@ -275,7 +275,10 @@ fn children_of(execution: &Execution, id: FrameId) -> Vec<FrameId> {
 pub(super) fn abort_open(execution: &mut Execution, turn: &mut Turn<'_>) -> EventId {
     let root = FrameId(0);
     let Some(frame) = execution.frames.get(&root) else { return execution.last_event };
-    if turn.definition.state(frame.state).kind == StateKind::Wait || frame.entered == 0 {
+    if frame.entered == 0 {
+        return frame.last;
+    }
+    if turn.definition.state(frame.state).kind == StateKind::Wait {
         return frame.entered_from;
     }
     abort_frame(execution, turn, root)

@@ -252,6 +252,7 @@ pub(super) fn leave(
     };
     frame.input = output;
     frame.state = next;
+    frame.entered = 0;
     frame.step = Step::Enter;
     execution.ready.push_front(id);
     Ok(())
@@ -436,4 +437,56 @@ fn weight(value: &Value) -> usize {
     // A counter takes everything.
     let _ = core::fmt::Write::write_fmt(&mut counter, format_args!("{value}"));
     counter.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of_bytes(bytes: usize) -> Value {
+        json!("x".repeat(bytes - 2))
+    }
+
+    /// 256 KiB of one state and 10 MiB in all: <https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html>
+    #[test]
+    fn variables_have_a_bound_for_each_state_and_one_together() {
+        for (before, assigned, is_allowed) in [
+            (json!({}), json!({"a": of_bytes(DATA_MAX)}), true),
+            (json!({}), json!({"a": of_bytes(DATA_MAX + 1)}), false),
+            (json!({}), json!({"a": of_bytes(100_000), "b": of_bytes(DATA_MAX - 100_000)}), true),
+            (json!({}), json!({"a": of_bytes(100_000), "b": of_bytes(DATA_MAX - 99_999)}), false),
+            (json!({"a": of_bytes(VARIABLES_MAX - 7)}), json!({"b": 1_234_567}), true),
+            (json!({"a": of_bytes(VARIABLES_MAX - 6)}), json!({"b": 1_234_567}), false),
+            (json!({"a": of_bytes(VARIABLES_MAX)}), json!({"a": 1_234_567}), true),
+            (
+                json!({"a": of_bytes(5_000_000), "c": [of_bytes(VARIABLES_MAX - 5_000_009)]}),
+                json!({"b": 1_234_567}),
+                true,
+            ),
+            (
+                json!({"a": of_bytes(5_000_000), "c": [of_bytes(VARIABLES_MAX - 5_000_008)]}),
+                json!({"b": 1_234_567}),
+                false,
+            ),
+        ] {
+            let bytes =
+                |value: &Value| format!("{:?}", value.as_object().unwrap().values().map(weight).collect::<Vec<_>>());
+            let what = format!("{} after {}", bytes(&assigned), bytes(&before));
+            let mut variables = Variables::new(before.as_object().unwrap().clone());
+            let texts = assign(&mut variables, assigned.clone());
+            assert_eq!(texts.is_ok(), is_allowed, "{what}");
+            let mut expected = before;
+            match texts {
+                Ok(texts) => {
+                    assert_eq!(texts.len(), assigned.as_object().unwrap().len());
+                    assert!(texts.iter().all(|(name, text)| text.as_str() == assigned[name].to_string()));
+                    expected.as_object_mut().unwrap().extend(assigned.as_object().unwrap().clone());
+                }
+                Err(failure) => assert_eq!(failure.details.error.as_deref(), Some(DATA_LIMIT_EXCEEDED)),
+            }
+            assert!(Value::Object(variables.own().clone()) == expected, "{what}");
+        }
+    }
 }
