@@ -15,6 +15,8 @@ mod executions;
 #[cfg(test)]
 mod given_up;
 #[cfg(test)]
+mod map_runs;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod refusals;

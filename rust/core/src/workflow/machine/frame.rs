@@ -239,10 +239,11 @@ impl Again {
     /// The first of them.
     pub(super) fn pop_first(&mut self) -> Option<(u32, Open)> {
         let input = self.inputs.first_key_value().map(|(index, _)| *index);
-        if self.failed.first().is_none_or(|failed| input.is_some_and(|input| input < failed)) {
-            return self.inputs.pop_first().map(|(index, input)| (index, Open::Begun(input)));
+        let first = input.into_iter().chain(self.failed.first()).min()?;
+        match self.inputs.remove(&first) {
+            Some(input) => Some((first, Open::Begun(input))),
+            None => self.failed.pop_first().map(|(index, items)| (index, Open::Again { items })),
         }
-        self.failed.pop_first().map(|(index, items)| (index, Open::Again { items }))
     }
 }
 

@@ -247,7 +247,7 @@ pub(super) fn keep_items(
     is_last: bool,
 ) -> Result<(), Refused> {
     let run = map_run::asking_run(execution, call)?;
-    if !run.is_reading || !run.is_asked {
+    if !run.is_asked {
         return Err(Refused::NotExpected);
     }
     run.is_asked = false;
@@ -310,7 +310,8 @@ fn next_batch(
     let items_max = batch.items.map_or(usize::MAX, |items| items as usize);
     let bytes_max = batch.bytes.map_or(DATA_MAX, |bytes| bytes as usize);
     let common = batch.input.as_ref().map_or(0, |input| input.size() + r#","BatchInput":"#.len());
-    let mut bytes = common + r#"{"Items":[]}"#.len();
+    // The first item has no comma before it.
+    let mut bytes = common + r#"{"Items":[]}"#.len() - 1;
     let (mut count, mut is_full) = (0, false);
     while !is_full {
         if map_run::run_mut(execution, id).is_some_and(|run| run.selected.len() == count) {
@@ -332,8 +333,7 @@ fn next_batch(
     if count == 0 || (!is_full && run.is_reading) {
         return Ok(None);
     }
-    // The last item has no comma.
-    if bytes > DATA_MAX + 1 {
+    if bytes > DATA_MAX {
         return Err(Failure::too_large(name.unwrap_or_default()));
     }
     let items = run.selected.drain(..count).map(Data::into_value).collect();
@@ -413,10 +413,10 @@ fn source(arguments: &Value) -> Option<String> {
 
 /// How many items to read: 0 and none mean all.
 fn items_max_of(value: &Value) -> Result<Option<u64>, String> {
-    match integer(value) {
-        Some(0) => Ok(None),
-        Some(count) if count > ITEMS_MAX => Err(format!("field MaxItems must be at most {ITEMS_MAX}")),
-        Some(count) if count > 0 => Ok(Some(count as u64)),
+    match integer(value).map(u64::try_from) {
+        Some(Ok(0)) => Ok(None),
+        Some(Ok(count)) if count > ITEMS_MAX => Err(format!("field MaxItems must be at most {ITEMS_MAX}")),
+        Some(Ok(count)) => Ok(Some(count)),
         _ => Err("field MaxItems must be positive".into()),
     }
 }

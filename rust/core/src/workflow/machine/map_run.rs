@@ -23,7 +23,7 @@ pub const CHILDREN_MAX: u32 = 10_000;
 /// Children that one command starts.
 pub const SPAWN_MAX: usize = 100;
 /// Most items that a reader may be asked for.
-pub const ITEMS_MAX: i64 = 100_000_000;
+pub const ITEMS_MAX: u64 = 100_000_000;
 /// Most items of a page that a reader brings.
 pub const PAGE_MAX: usize = 10_000;
 
@@ -106,7 +106,7 @@ pub(super) fn open_run(execution: &mut Execution, id: FrameId) -> Result<&mut Ru
 pub(super) fn asking_run(execution: &mut Execution, call: RunKey) -> Result<&mut Run, Refused> {
     open_run(execution, call.frame())?;
     let run = run_mut(execution, call.frame()).filter(|run| run.call == call.number());
-    run.filter(|run| run.is_writing || (run.is_reading && run.is_asked)).ok_or(Refused::NotExpected)
+    run.filter(|run| run.is_writing || run.is_asked).ok_or(Refused::NotExpected)
 }
 
 /// The key of a new call of a run.
@@ -244,7 +244,7 @@ fn writer<'d>(execution: &Execution, turn: &Turn<'d>, id: FrameId) -> Option<&'d
 
 fn end_run_if_done(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
     let Some(run) = run_mut(execution, id) else { return Ok(()) };
-    if run.is_reading || run.is_writing || run.has_failed || run.has_children() {
+    if run.is_reading || !run.open.is_empty() {
         return Ok(());
     }
     if keeps_results(execution, turn, id) {
@@ -285,7 +285,7 @@ fn run_result(execution: &mut Execution, turn: &Turn<'_>, id: FrameId) -> Result
     let name = execution.frames.get(&id).map(|frame| turn.definition.state(frame.state).name.as_str());
     let name = name.unwrap_or_default();
     let Some(run) = run_mut(execution, id) else { return Ok(Value::Null) };
-    if run.results_size > DATA_MAX {
+    if run.is_result_too_large() {
         return Err(Failure::too_large(name));
     }
     let mut outputs = Vec::with_capacity(run.results.len());
@@ -415,15 +415,10 @@ pub(super) fn run_redriven(execution: &mut Execution, turn: &mut Turn<'_>, id: F
 }
 
 impl Run {
-    /// Whether children run, or are to be started.
-    fn has_children(&self) -> bool {
-        !self.open.is_empty() || !self.again.is_empty() || self.items_left() > 0
-    }
-
     /// Keep a result, as long as all together may still be a state's output.
     fn keep(&mut self, index: u32, output: Data) {
         self.results_size = self.results_size.saturating_add(output.size() + 1);
-        if self.results_size > DATA_MAX {
+        if self.is_result_too_large() {
             self.results = Vec::new();
             return;
         }
@@ -432,6 +427,11 @@ impl Run {
             self.results.resize(index + 1, None);
         }
         self.results[index] = Some(output);
+    }
+
+    /// Each result was counted with a comma: the brackets take one byte more than those.
+    fn is_result_too_large(&self) -> bool {
+        self.results_size >= DATA_MAX
     }
 }
 
