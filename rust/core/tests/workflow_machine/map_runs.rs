@@ -9,7 +9,7 @@ use forebay_core::workflow::machine::{
 use serde_json::{json, Value};
 
 use crate::promises::{
-    bring, distributed, error, failure, identity, map_of, ok, run, script, types, START_MS,
+    bring, definition, distributed, error, failure, identity, map_of, ok, run, script, types, START_MS,
 };
 
 fn begun(machine: &Definition, input: Value) -> (Execution, Vec<Command>) {
@@ -360,6 +360,40 @@ fn a_redrive_reads_on_where_the_run_had_come_to() {
         let commands = bring(&mut execution, &machine, last, START_MS).unwrap();
         assert_eq!(started(&commands).len() + begun_again, 2, "all four items are in two batches");
     }
+}
+
+/// A run whose state failed by its output was told as one that had failed, after it had been told as one that had succeeded.
+#[test]
+fn each_run_of_an_execution_is_told_with_its_own_end() {
+    let map = |more: Value| {
+        let label = more["Next"].as_str().map_or("Last", |_| "First");
+        let mut map = json!({"Type": "Map", "Label": label, "ItemProcessor": distributed()});
+        map["ItemProcessor"]["StartAt"] = map["Label"].clone();
+        let call = map["ItemProcessor"]["States"]["Call"].clone();
+        map["ItemProcessor"]["States"] = json!({map["Label"].as_str().unwrap(): call});
+        map.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        map
+    };
+    let output = json!({"QueryLanguage": "JSONata", "End": true, "Output": "{% $error('no') %}"});
+    let last = map(output);
+    let machine = definition(&json!({"StartAt": "A", "States": {"A": map(json!({"Next": "B"})), "B": last}}));
+    let (mut execution, mut commands) = begun(&machine, json!([1]));
+    for _ in 0..2 {
+        let run = started(&commands)[0].0;
+        commands = bring(&mut execution, &machine, Fact::ChildEnded(run, 0, succeeded(json!(2))), START_MS).unwrap();
+    }
+    assert_eq!(ended(&execution).unwrap().0, "States.QueryEvaluationError");
+    let runs = execution.map_runs();
+    let told: Vec<_> = runs.iter().map(|run| (run.arn.contains("/First:"), run.status)).collect();
+    assert_eq!(told, [(true, MapRunStatus::Succeeded), (false, MapRunStatus::Succeeded)]);
+    let Command::Record(events) = &commands[0] else { panic!("{commands:?}") };
+    let kinds = events.iter().map(|event| event.to_json(false)["type"].as_str().unwrap().to_owned());
+    let kinds: Vec<String> = kinds.collect();
+    assert_eq!(
+        kinds,
+        ["MapRunSucceeded", "MapStateSucceeded", "EvaluationFailed", "MapStateFailed", "ExecutionFailed"],
+        "the state failed behind its run"
+    );
 }
 
 #[test]

@@ -249,7 +249,8 @@ fn end_run_if_done(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId) 
     }
     if keeps_results(execution, turn, id) {
         let result = run_result(execution, turn, id)?;
-        return end_run(execution, turn, id, result);
+        end_run(execution, turn, id, result);
+        return Ok(());
     }
     let Some(writer) = writer(execution, turn, id) else { return Ok(()) };
     let request = write_request(execution, turn, id, writer)?;
@@ -309,21 +310,22 @@ pub(super) fn run_written(
         return Err(Refused::NotExpected);
     }
     let id = call.frame();
-    if let Err(failure) = end_run(execution, turn, id, output.value().clone()) {
-        failure::fail(execution, turn, id, failure);
-    }
+    end_run(execution, turn, id, output.value().clone());
     Ok(())
 }
 
-fn end_run(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, result: Value) -> Result<(), Failure> {
-    let Some(run) = run_mut(execution, id) else { return Ok(()) };
+/// The run has succeeded, also where its state then fails by what it makes of the result.
+fn end_run(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, result: Value) {
+    let Some(run) = run_mut(execution, id) else { return };
     let started = run.started;
     run_ended(execution, turn, id, MapRunStatus::Succeeded);
     let succeeded = execution.record(turn, started, || EventKind::MapRunSucceeded);
     execution.record(turn, succeeded, || EventKind::StateSucceeded(StateKind::Map));
     // AWS lets the state's exit point to the run's start.
     failure::set_last(execution, id, started);
-    exit::exit_state(execution, turn, id, Exit::with(result))
+    if let Err(failure) = exit::exit_state(execution, turn, id, Exit::with(result)) {
+        failure::fail(execution, turn, id, failure);
+    }
 }
 
 pub(super) fn end_run_failed(execution: &mut Execution, turn: &mut Turn<'_>, id: FrameId, failure: Failure) {
