@@ -25,6 +25,8 @@ mod results;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod tasks;
+#[cfg(test)]
 mod test_state;
 #[cfg(test)]
 mod turns;

@@ -3,7 +3,10 @@
 use std::cell::Cell;
 
 use forebay_core::workflow::budget::Budget;
-use forebay_core::workflow::machine::test_state::{test_state, test_state_within, Surroundings, TestRefused, Tested};
+use forebay_core::workflow::definition::Resource;
+use forebay_core::workflow::machine::test_state::{
+    resource, resource_text, test_state, test_state_within, Surroundings, TestRefused, Tested,
+};
 use forebay_core::workflow::machine::Identity;
 use serde_json::{json, Value};
 
@@ -57,6 +60,115 @@ fn the_expressions_of_a_tested_state_have_their_time_together() {
     let (status, error) = status(test_state_within(&request, &around, &Budget::whole(&clock)));
     assert_eq!(status, "FAILED");
     assert!(error == "States.QueryEvaluationError" || error == "States.Timeout", "{error}");
+}
+
+/// What a test answers, as a text where it is refused.
+fn tested(state: &Value, more: &Value) -> Result<Value, String> {
+    let mut request = json!({"definition": state.to_string(), "input": "{}", "roleArn": "arn:aws:iam::1:role/r"});
+    request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    match test_state(&request, &Surroundings::default()) {
+        Ok(Tested::Answer(answer)) => Ok(answer),
+        Ok(Tested::Call(..)) => Err("it calls".to_owned()),
+        Err(refused) => Err(format!("{}: {}", refused.code, refused.message)),
+    }
+}
+
+#[test]
+fn a_tested_state_names_its_resource() {
+    let arn = "arn:aws:states:::sqs:sendMessage";
+    let task = json!({"Type": "Task", "Resource": arn, "End": true});
+    let flow = json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": task}});
+    for request in [json!({"definition": task.to_string()}), json!({"definition": flow, "stateName": "B"})] {
+        assert!(matches!(resource(&request), Some(Resource::Service { service, .. }) if service.as_str() == "sqs"));
+        assert_eq!(resource_text(&request).as_deref(), Some(arn));
+    }
+    let pass = json!({"definition": flow, "stateName": "A"});
+    assert!(resource(&pass).is_none() && resource_text(&pass).is_none());
+    let wrong = json!({"definition": {"Type": "Task", "Resource": "nothing"}});
+    assert!(resource(&wrong).is_none() && resource_text(&wrong).as_deref() == Some("nothing"));
+}
+
+#[test]
+fn a_tested_state_has_the_variables_that_are_given() {
+    let state = json!({"Type": "Pass", "QueryLanguage": "JSONata", "Output": "{% $a + 1 %}", "End": true});
+    let answer = tested(&state, &json!({"variables": r#"{"a":41}"#})).unwrap();
+    assert_eq!((&answer["status"], &answer["output"]), (&json!("SUCCEEDED"), &json!("42")));
+    let refused = tested(&state, &json!({"variables": "[]"})).unwrap_err();
+    assert_eq!(refused, "ValidationException: Variables must be a valid JSON object");
+}
+
+#[test]
+fn a_tested_wait_takes_no_time() {
+    let answer = tested(&json!({"Type": "Wait", "Seconds": 100, "Next": "B"}), &json!({})).unwrap();
+    assert_eq!(answer, json!({"status": "SUCCEEDED", "output": "{}", "nextState": "B"}));
+}
+
+/// A test whose time is over before its state has begun has failed by that, and one that is to be retried by what it failed with.
+#[test]
+fn a_test_tells_what_it_failed_with() {
+    let state = json!({"Type": "Pass", "End": true});
+    let request = json!({"definition": state.to_string()});
+    let late = test_state_within(&request, &Surroundings::default(), &Budget::whole(&|| 1_000));
+    let Ok(Tested::Answer(answer)) = late else { panic!("{late:?}") };
+    assert_eq!((&answer["status"], &answer["error"]), (&json!("FAILED"), &json!("States.Timeout")));
+    let task = json!({"Type": "Task", "Resource": "arn:aws:lambda:r:1:function:f", "End": true, "Retry": [{"ErrorEquals": ["E"]}]});
+    let mock = json!({"mock": {"errorOutput": {"error": "E", "cause": "c"}}});
+    let answer = tested(&task, &mock).unwrap();
+    assert_eq!(answer, json!({"status": "RETRIABLE", "error": "E", "cause": "c"}));
+}
+
+#[test]
+fn a_tested_map_bears_the_failures_of_the_iterations_that_it_has() {
+    let map = |more: Value| {
+        let mut map = json!({"Type": "Map", "End": true, "MaxConcurrency": 3, "ToleratedFailurePercentage": 25,
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+                "StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}});
+        map.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        map
+    };
+    let request = |result: &str, failed: u64, reads: Option<&str>| {
+        let mut configuration = json!({"mapIterationFailureCount": failed});
+        if let Some(items) = reads {
+            configuration["mapItemReaderData"] = json!(items);
+        }
+        json!({"mock": {"result": result}, "input": "[1,2,3,4]", "inspectionLevel": "DEBUG", "stateConfiguration": configuration})
+    };
+    let answer = tested(&map(json!({})), &request("[1]", 1, None)).unwrap();
+    assert_eq!(
+        (&answer["status"], &answer["output"]),
+        (&json!("SUCCEEDED"), &json!("[1]")),
+        "all that there is may have failed"
+    );
+    let seen = &answer["inspectionData"];
+    assert_eq!((&seen["input"], &seen["maxConcurrency"]), (&json!("[1,2,3,4]"), &json!(3)), "documents are texts");
+    let refused = tested(&map(json!({})), &request("[1]", 2, None)).unwrap_err();
+    assert!(refused.ends_with("must be less than or equal to the number of Map iterations"), "{refused}");
+    let reader =
+        map(json!({"ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"},
+        "Parameters": {"Bucket": "b", "Key": "k"}}}));
+    for (items, status) in [("[1,2,3,4,5,6,7,8]", "SUCCEEDED"), ("[1,2,3,4,5,6,7]", "FAILED")] {
+        assert_eq!(tested(&reader, &request("[1,2,3]", 2, Some(items))).unwrap()["status"], status, "{items}");
+    }
+    let refused = tested(&reader, &request("[1]", 0, Some("{}"))).unwrap_err();
+    assert_eq!(refused, "ValidationException: MapItemReaderData must be a valid JSON array");
+}
+
+#[test]
+fn a_mocked_result_is_held_against_its_state() {
+    let task = json!({"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "End": true});
+    let mock = |mode: Value| tested(&task, &json!({"mock": {"result": "{}", "fieldValidationMode": mode}}));
+    assert_eq!(mock(json!("NONE")).unwrap()["status"], "SUCCEEDED");
+    assert_eq!(mock(json!(null)).unwrap()["status"], "SUCCEEDED");
+    for mode in ["STRICT", "PRESENT"] {
+        let refused = mock(json!(mode)).unwrap_err();
+        assert!(refused.contains(&format!("fieldValidationMode {mode} is not supported")), "{refused}");
+    }
+    let branch = json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}});
+    for (branches, expected) in [(json!([branch]), "ValidationException"), (json!([]), "InvalidDefinition")] {
+        let state = json!({"Type": "Parallel", "Branches": branches, "End": true});
+        let refused = tested(&state, &json!({"mock": {"result": "[1,2]"}})).unwrap_err();
+        assert!(refused.starts_with(expected), "{refused}");
+    }
 }
 
 fn surroundings(request: &Value, models: &Value) -> Surroundings {

@@ -1,4 +1,4 @@
-//! How far an execution goes in one turn, how long it may take in all, and what it says of itself before, between and behind its turns.
+//! How far an execution goes in one turn, how long it may take in all, and what it says of itself between its turns.
 
 use std::cell::Cell;
 

@@ -1,11 +1,11 @@
 //! What an execution is asked from outside, and what it is told that does not make it go on.
 
 use super::driver::Seed;
-use super::frame::{Frame, FrameId, Step, TaskId};
+use super::frame::{Frame, FrameId, Run, Step, TaskId};
 use super::history::{Event, EventId};
 use super::redrivable::{Ended, NotRedrivable};
 use super::turn::Turn;
-use super::{map_run, task, Execution, Fact, MachineType, MapRun, MapRunStatus, Outcome};
+use super::{task, Execution, Fact, MachineType, MapRun, MapRunStatus, Outcome};
 use crate::workflow::budget::Budget;
 use crate::workflow::definition::Definition;
 
@@ -21,9 +21,8 @@ impl Execution {
 
     /// The run of a distributed Map that has an ARN.
     pub fn map_run(&self, arn: &str) -> Option<MapRun> {
-        let is_open = |frame: &Frame| matches!(&frame.step, Step::Run(run) if run.arn == arn);
-        let is_there = self.ended_runs.iter().any(|run| run.arn == arn) || self.frames.values().any(is_open);
-        is_there.then(|| self.map_runs().into_iter().find(|run| run.arn == arn)).flatten()
+        let ended = self.ended_runs.iter().find(|run| run.arn == arn).cloned();
+        ended.or_else(|| self.open_runs().find(|run| run.arn == arn).map(running))
     }
 
     /// The name of the state that an execution which has not succeeded ended in.
@@ -65,13 +64,15 @@ impl Execution {
 
     /// Runs of distributed Maps, those that have ended first.
     pub fn map_runs(&self) -> Vec<MapRun> {
-        let open = self.frames.values().filter_map(|frame| match &frame.step {
-            Step::Run(run) if !run.has_failed && !map_run::has_ended(self, &run.arn) => {
-                Some(run.told(MapRunStatus::Running, None))
-            }
+        self.ended_runs.iter().cloned().chain(self.open_runs().map(running)).collect()
+    }
+
+    /// Runs that go on. The state of one that has ended is left, or has failed with it.
+    fn open_runs(&self) -> impl Iterator<Item = &Run> {
+        self.frames.values().filter_map(|frame| match &frame.step {
+            Step::Run(run) if !run.has_failed => Some(&**run),
             _ => None,
-        });
-        self.ended_runs.iter().cloned().chain(open).collect()
+        })
     }
 
     /// Why [`Fact::Redrive`](Fact::Redrive) does not let it go on; `None`: it does.
@@ -104,5 +105,36 @@ impl Execution {
         // What is refused came too late: its task has ended.
         let _too_late = task::take_note(self, &mut turn, fact);
         turn.events
+    }
+}
+
+fn running(run: &Run) -> MapRun {
+    run.told(MapRunStatus::Running, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::workflow::machine::{Data, Identity};
+
+    /// A hundred thousand executions that wait in their first state had each input twice in memory.
+    #[test]
+    fn a_state_that_has_the_input_of_its_execution_shares_it() {
+        let states = json!({"A": {"Type": "Wait", "Seconds": 1, "Next": "B"}, "B": {"Type": "Pass", "Result": 2, "Next": "C"},
+            "C": {"Type": "Wait", "Seconds": 1, "End": true}});
+        let text = json!({"StartAt": "A", "States": states}).to_string();
+        let machine = Definition::parse(&text, MachineType::Standard).unwrap();
+        let mut execution = Execution::new(&machine, Identity::default(), Data::new(json!({"a": 1})), 0);
+        for (fact, now_ms, is_shared) in [(Fact::Start, 0, true), (Fact::Due, 1_000, false)] {
+            execution.apply(&machine, fact, now_ms, &mut Seed(1), &Budget::unclocked()).unwrap();
+            let mut read: Execution = serde_json::from_str(&serde_json::to_string(&execution).unwrap()).unwrap();
+            let shares = |read: &Execution| std::ptr::eq(read.input.value(), read.frames[&FrameId(0)].input.value());
+            assert!(!shares(&read));
+            read.share_input();
+            assert_eq!(shares(&read), is_shared);
+            assert_eq!(read.frames[&FrameId(0)].input, execution.frames[&FrameId(0)].input);
+        }
     }
 }

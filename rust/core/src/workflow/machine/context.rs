@@ -105,3 +105,32 @@ pub(super) fn context_of_item(
     }
     Value::Object(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `arn:aws:states:REGION:ACCOUNT:execution:MACHINE/LABEL:NAME`, as AWS names the children of a run.
+    #[test]
+    fn a_child_is_named_by_its_run_its_type_and_its_index() {
+        let parent = Identity {
+            machine_arn: "arn:aws:states:r:1:stateMachine:m".into(),
+            execution_arn: "arn:aws:states:r:1:execution:m:e".into(),
+            execution_name: "e".into(),
+            role_arn: "role".into(),
+            is_recorded: true,
+            ..Identity::default()
+        };
+        let run = parent.run_arn("Label", "id");
+        assert_eq!(run, "arn:aws:states:r:1:mapRun:m/Label:id");
+        for (machine_type, arn) in [
+            (MachineType::Standard, "arn:aws:states:r:1:execution:m/Label:id:7"),
+            (MachineType::Express, "arn:aws:states:r:1:express:m/Label:id:7"),
+        ] {
+            let child = parent.child(&run, &Child { index: 7, input: None, machine_type });
+            let expected =
+                Identity { execution_arn: arn.into(), execution_name: "7".into(), machine_type, ..parent.clone() };
+            assert_eq!(child, expected);
+        }
+    }
+}

@@ -109,3 +109,19 @@ impl<'de> Deserialize<'de> for Data {
         Text::deserialize(deserializer).map(Self::unread)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn documents_are_equal_by_their_values_however_they_are_written() {
+        let read = Data::parse(r#"{ "a": [1, 2] }"#).unwrap();
+        assert_eq!(read.text().as_str(), r#"{ "a": [1, 2] }"#);
+        assert_eq!(read, Data::new(json!({"a": [1, 2]})));
+        assert_eq!(read, read.clone());
+        assert_ne!(read, Data::new(json!({"a": [1, 3]})));
+    }
+}

@@ -316,3 +316,22 @@ impl Play {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first numbers of the generator's own reference program with this seed: <https://prng.di.unimi.it/splitmix64.c>.
+    #[test]
+    fn a_seed_gives_the_numbers_of_splitmix64() {
+        let mut seed = Seed(1_234_567);
+        let expected = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        assert_eq!(expected.map(|_| seed.next_u64()), expected);
+    }
+}

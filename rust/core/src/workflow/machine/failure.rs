@@ -317,3 +317,31 @@ impl Retrier {
         grown.min(most)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_grows_up_to_its_bound_or_to_the_longest_execution() {
+        for (interval_seconds, backoff_rate, delay_max_seconds, made, seconds) in [
+            (3, 2.0, None, 0, 3.0),
+            (3, 2.0, None, 3, 24.0),
+            (3, 2.0, Some(20), 3, 20.0),
+            (3, 1.0, Some(20), 9, 3.0),
+            (100_000, 1.5, None, 1, 150_000.0),
+            (99_999_999, 2.0, None, 9, 31_622_400.0),
+        ] {
+            let retrier = Retrier {
+                errors: Vec::new(),
+                interval_seconds,
+                attempts: 10,
+                backoff_rate,
+                delay_max_seconds,
+                has_jitter: false,
+            };
+            let delay = retrier.delay_seconds(made);
+            assert!((delay - seconds).abs() < 1e-6, "{retrier:?} {made}: {delay}");
+        }
+    }
+}

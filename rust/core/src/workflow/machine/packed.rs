@@ -51,7 +51,11 @@ impl Event {
 }
 
 /// Pack events; each of their documents is replaced by its number.
-pub fn pack(mut events: Vec<Event>) -> Vec<u8> {
+pub fn pack(events: Vec<Event>) -> Vec<u8> {
+    pack_within(events, BODY_MAX)
+}
+
+fn pack_within(mut events: Vec<Event>, body_max: usize) -> Vec<u8> {
     let mut texts: Vec<Text> = Vec::new();
     // Documents may be long: the hash is a fast one.
     let mut numbers: HashMap<Text, usize> = HashMap::new();
@@ -63,13 +67,12 @@ pub fn pack(mut events: Vec<Event>) -> Vec<u8> {
         *text = NUMBERS.get(number).cloned().unwrap_or_else(|| number.to_string().into());
     }
     let json = serde_json::to_vec(&events).unwrap_or_default();
-    let bytes = texts.iter().map(|text| text.as_str().len() + 4).sum::<usize>();
-    let mut body = Vec::with_capacity(json.len() + bytes + 4);
+    let mut body = Vec::new();
     for part in std::iter::once(json.as_slice()).chain(texts.iter().map(|text| text.as_str().as_bytes())) {
         body.extend((part.len() as u32).to_le_bytes());
         body.extend(part);
     }
-    if body.len() > BODY_MAX {
+    if body.len() > body_max {
         for text in events.iter_mut().flat_map(|event| event.kind.texts_mut()) {
             *text = text.as_str().parse().ok().and_then(|number: usize| texts.get(number).cloned()).unwrap_or_default();
         }
@@ -82,9 +85,13 @@ pub fn pack(mut events: Vec<Event>) -> Vec<u8> {
 
 /// Read what was packed, also by earlier releases. `None`: it is damaged.
 pub fn unpack(bytes: &[u8]) -> Option<Vec<Event>> {
+    unpack_within(bytes, BODY_MAX)
+}
+
+fn unpack_within(bytes: &[u8], body_max: usize) -> Option<Vec<Event>> {
     let Some((&PACKED, packed)) = bytes.split_first() else { return serde_json::from_slice(bytes).ok() };
     let size = u32::from_le_bytes(*packed.first_chunk()?) as usize;
-    if size > BODY_MAX {
+    if size > body_max {
         return None;
     }
     let body = lz4_flex::decompress_size_prepended(packed).ok()?;
@@ -142,6 +149,49 @@ mod tests {
         assert_eq!(unpack(&packed), Some(events()));
         assert!(packed.len() * 5 < serde_json::to_vec(&events()).unwrap().len());
         assert_eq!(unpack(&pack(Vec::new())), Some(Vec::new()));
+    }
+
+    /// What is kept for each execution is counted, so that the histories of many have a bound together.
+    #[test]
+    fn an_event_counts_its_documents_and_what_it_failed_with() {
+        let details = || ErrorDetails::new("Error", Some("cause!!".into()));
+        let function = CallKind::Function("arn".into());
+        let call = |phase: CallPhase| EventKind::Call(function.clone(), phase);
+        let failed = EventKind::EvaluationFailed {
+            error: "Error".into(),
+            cause: "cause!!".into(),
+            location: None,
+            state: "S".into(),
+        };
+        for (kind, bytes) in [
+            (EventKind::ExecutionFailed(details()), 12),
+            (EventKind::ExecutionAborted(ErrorDetails::new("Error", None)), 5),
+            (EventKind::ExecutionTimedOut(ErrorDetails::default()), 0),
+            (EventKind::MapRunFailed(details()), 12),
+            (call(CallPhase::Failed(details())), 12),
+            (call(CallPhase::StartFailed(details())), 12),
+            (call(CallPhase::SubmitFailed(details())), 12),
+            (call(CallPhase::TimedOut(details())), 12),
+            (call(CallPhase::Succeeded("12345678".into())), 8),
+            (failed, 12),
+            (EventKind::MapRunSucceeded, 0),
+        ] {
+            let mut event = Event { id: 1, previous: 0, at_ms: 7, kind };
+            assert_eq!(event.keep(true), size_of::<Event>() + bytes, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_history_that_is_too_long_to_pack_is_kept_as_json() {
+        let size = |packed: &[u8]| u32::from_le_bytes(*packed[1..].first_chunk().unwrap()) as usize;
+        let packed = pack(events());
+        let most = size(&packed);
+        assert_eq!(pack_within(events(), most), packed);
+        assert_eq!(pack_within(events(), most + 1), packed);
+        assert_eq!(pack_within(events(), most - 1), serde_json::to_vec(&events()).unwrap());
+        for (body_max, is_read) in [(most - 1, false), (most, true), (most + 1, true)] {
+            assert_eq!(unpack_within(&packed, body_max).is_some(), is_read);
+        }
     }
 
     /// A history that is kept or told without data has none of it.

@@ -72,5 +72,9 @@ mod tests {
         let mut all = read.clone();
         assert_eq!(std::iter::from_fn(|| all.pop_first()).collect::<Vec<_>>(), [(0, 5), (1, 5), (9, 2)]);
         assert!(all.is_empty() && all.first().is_none());
+        all.append(read);
+        let more: Ranges = serde_json::from_str(r#"{"3":[5,2]}"#).unwrap();
+        all.append(more);
+        assert_eq!((all.is_empty(), all.count()), (false, (6, 18)));
     }
 }

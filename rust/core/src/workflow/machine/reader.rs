@@ -19,7 +19,7 @@ pub fn items(format: &ReaderFormat, file: &[u8], items_max: Option<u64>) -> Resu
         return Err(failed(format!("The file has {} bytes; at most {FILE_MAX} are read", file.len())));
     }
     let most = items_max.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    let mut items = match format.input_type {
+    let items = match format.input_type {
         Some(InputType::Csv) => rows(format, file, most)?,
         Some(InputType::Jsonl) => lines(file, most)?,
         Some(InputType::Json) | None => array(format, file, most)?,
@@ -27,7 +27,6 @@ pub fn items(format: &ReaderFormat, file: &[u8], items_max: Option<u64>) -> Resu
             return Err(failed("This reader reads files of CSV, JSON and JSONL".into()));
         }
     };
-    items.truncate(most);
     match items.iter().position(|item| is_deeper_than(item, NESTING_MAX)) {
         Some(index) => Err(failed(format!("Item {index} nests deeper than {NESTING_MAX} levels"))),
         None => Ok(items),
@@ -53,7 +52,10 @@ fn array(format: &ReaderFormat, file: &[u8], most: usize) -> Result<Vec<Value>, 
         Some(pointer) => value.pointer(pointer).cloned(),
     };
     match found {
-        Some(Value::Array(items)) => Ok(items),
+        Some(Value::Array(mut items)) => {
+            items.truncate(most);
+            Ok(items)
+        }
         _ => Err(failed("Attempting to map over non-iterable node.".into())),
     }
 }
@@ -168,6 +170,32 @@ mod tests {
         }
         assert_eq!(items(&format, b"[1, 2]\n", None).unwrap(), [json!(1), json!(2)]);
         assert_eq!(items(&format, b"[]", Some(2)).unwrap(), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn a_file_has_a_bound() {
+        let mut file = b"[1,".to_vec();
+        file.resize(FILE_MAX, b' ');
+        assert_eq!(items(&ReaderFormat::default(), &file, Some(1)).unwrap(), [json!(1)]);
+        file.push(b' ');
+        let cause = items(&ReaderFormat::default(), &file, Some(1)).unwrap_err().cause;
+        assert_eq!(cause.as_deref(), Some("The file has 67108865 bytes; at most 67108864 are read"));
+    }
+
+    #[test]
+    fn no_format_brings_more_than_the_most_items() {
+        let format = |input_type| ReaderFormat { input_type: Some(input_type), ..ReaderFormat::default() };
+        let pointer = ReaderFormat { pointer: Some("/a".into()), ..ReaderFormat::default() };
+        for (format, file) in [
+            (ReaderFormat::default(), &b"[1,2,3]"[..]),
+            (pointer, br#"{"a":[1,2,3]}"#),
+            (format(InputType::Jsonl), b"1\n2\n3\n"),
+            (csv(None), b"a\n1\n2\n3\n"),
+        ] {
+            for (most, count) in [(None, 3), (Some(4), 3), (Some(3), 3), (Some(2), 2), (Some(0), 0)] {
+                assert_eq!(items(&format, file, most).unwrap().len(), count, "{format:?} {most:?}");
+            }
+        }
     }
 
     #[test]

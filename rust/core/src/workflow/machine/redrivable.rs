@@ -87,4 +87,18 @@ mod tests {
         assert_eq!(Ended { redrives: 1_000, ..failed }.not_redrivable(at), Some(NotRedrivable::Redrives));
         assert_eq!(Ended { has_succeeded: true, ..failed }.not_redrivable(at), Some(NotRedrivable::Succeeded));
     }
+
+    #[test]
+    fn each_reason_has_its_words() {
+        for (why, what, reason) in [
+            (NotRedrivable::Express, "of an Express workflow", "of an Express workflow and cannot be redriven"),
+            (NotRedrivable::Running, "is running", "Execution is RUNNING and cannot be redriven"),
+            (NotRedrivable::Succeeded, "has succeeded", "Execution is SUCCEEDED and cannot be redriven"),
+            (NotRedrivable::Period, "14 days ago", "Execution redrivable period exceeded"),
+            (NotRedrivable::Events, "24,999 events", "Execution history event limit exceeded"),
+            (NotRedrivable::Redrives, "1,000 times", "Execution redrive limit exceeded"),
+        ] {
+            assert!(why.what().ends_with(what) && why.reason().ends_with(reason), "{why:?}");
+        }
+    }
 }

@@ -320,8 +320,7 @@ impl Subject<'_> {
         (surroundings, budget): (&Surroundings, &Budget<'_>),
     ) -> Result<(Inspection, Option<Outcome>), TestRefused> {
         // A test runs as an Express execution does: its context object has no redrives.
-        let identity =
-            Identity { machine_type: MachineType::Express, is_recorded: false, ..surroundings.identity.clone() };
+        let identity = Identity { machine_type: MachineType::Express, ..surroundings.identity.clone() };
         let mut execution = Execution::new(definition, identity, input, surroundings.now_ms);
         if let Some(text) = self.text("variables") {
             match serde_json::from_str(text) {
@@ -336,7 +335,7 @@ impl Subject<'_> {
         debug_assert!(taken.is_ok());
         let mut inspection = turn.inspection.take().unwrap_or_default();
         let is_over = turn.commands.iter().any(|command| matches!(command, Command::Continue));
-        if is_over && !inspection.is_done() {
+        if is_over {
             let cause = format!("The expressions of the state took more than {STATE_MS_MAX} ms");
             inspection.failure = Some(ErrorDetails { error: Some("States.Timeout".into()), cause: Some(cause) });
         }

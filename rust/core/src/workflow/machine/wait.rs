@@ -68,7 +68,7 @@ fn wait_seconds(operand: &Operand, documents: &Documents<'_>, turn: &mut Turn<'_
         _ => EvaluationError::query(format!("The Seconds parameter {what}: {text}"), "Seconds"),
     };
     let whole = value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
-    let Some(seconds) = whole.or_else(|| whole_double(&value, operand)) else {
+    let Some(seconds) = whole else {
         return Err(fail("cannot be parsed as a long value").into());
     };
     if seconds < 0 {
@@ -78,12 +78,6 @@ fn wait_seconds(operand: &Operand, documents: &Documents<'_>, turn: &mut Turn<'_
         return Err(fail(&format!("references a value greater than {SECONDS_MAX}")).into());
     }
     Ok(seconds as u64)
-}
-
-/// JSONata computes in doubles: `2.0` is 2 there.
-fn whole_double(value: &serde_json::Value, operand: &Operand) -> Option<i64> {
-    let double = value.as_f64().filter(|_| matches!(operand, Operand::Jsonata(_)))?;
-    (double.fract() == 0.0 && double.abs() < 1e15).then_some(double as i64)
 }
 
 fn wait_timestamp(operand: &Operand, documents: &Documents<'_>, turn: &mut Turn<'_>) -> Result<Timestamp, Failure> {
