@@ -481,7 +481,7 @@ mod tests {
             match texts {
                 Ok(texts) => {
                     assert_eq!(texts.len(), assigned.as_object().unwrap().len());
-                    assert!(texts.iter().all(|(name, text)| text.as_str() == assigned[name].to_string()));
+                    assert!(texts.iter().all(|(name, text)| *text == Text::from(assigned[name].to_string())));
                     expected.as_object_mut().unwrap().extend(assigned.as_object().unwrap().clone());
                 }
                 Err(failure) => assert_eq!(failure.details.error.as_deref(), Some(DATA_LIMIT_EXCEEDED)),
