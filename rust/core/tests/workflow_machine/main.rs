@@ -17,6 +17,8 @@ mod given_up;
 #[cfg(test)]
 mod map_runs;
 #[cfg(test)]
+mod passing_on;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod refusals;
