@@ -25,10 +25,11 @@ fn parallel(branches: &[(&str, Value)], more: Value) -> Value {
     let branches: Vec<Value> =
         branches.iter().map(|(name, state)| json!({"StartAt": name, "States": {*name: state}})).collect();
     let mut state = json!({"Type": "Parallel", "Branches": branches, "End": true});
-    state.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     if more.get("Next").is_some() {
         state.as_object_mut().unwrap().remove("End");
     }
+    let Value::Object(more) = more else { panic!("no fields") };
+    state.as_object_mut().unwrap().extend(more);
     state
 }
 
