@@ -315,11 +315,7 @@ fn slice(items: &[Value], from: Option<i64>, to: Option<i64>) -> &[Value] {
     let length = items.len() as i64;
     let place = |index: i64| if index < 0 { index.saturating_add(length).max(0) } else { index.min(length) };
     let (from, to) = (place(from.unwrap_or(0)), place(to.unwrap_or(length)));
-    if from < to {
-        &items[from as usize..to as usize]
-    } else {
-        &[]
-    }
+    items.get(from as usize..to as usize).unwrap_or_default()
 }
 
 /// The named fields as an object of their own; `None` if the value is not an object.
