@@ -41,16 +41,6 @@ pub enum Ended {
     Aside(Outcome),
 }
 
-impl Outcome {
-    fn body(&self) -> &[u8] {
-        match self {
-            Self::Function { json, .. } => json,
-            Self::Http(answer) => &answer.body,
-            Self::Accepted | Self::Refused(_) | Self::Unreachable(_) | Self::TimedOut => &[],
-        }
-    }
-}
-
 impl<'a> Exchange<'a> {
     /// Map what came of the command.
     pub fn end(&mut self, outcome: Outcome) -> Result<Ended, Failure> {
@@ -58,7 +48,7 @@ impl<'a> Exchange<'a> {
             return Err(Failure::of_setup("No integration defined for method"));
         };
         let may_be_long = !self.is_at_leisure && !integration.kind.is_proxy();
-        if may_be_long && outcome.body().len() > BODY_BYTES_HERE_MAX {
+        if may_be_long && outcome.bytes() > BODY_BYTES_HERE_MAX {
             return Ok(Ended::Aside(outcome));
         }
         let again = may_be_long.then(|| (outcome.clone(), self.log.clone()));

@@ -114,11 +114,6 @@ impl Served {
     pub(super) fn route_at(&self, at: usize) -> &Route {
         &self.routes[at]
     }
-
-    /// All methods.
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
-    }
 }
 
 impl Route {
@@ -179,19 +174,19 @@ fn templates(written: &Templates) -> Compiled {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{json, Value};
 
     use super::*;
 
     #[test]
     fn paths_find_their_methods() {
-        let resource = |path: &str, verbs: &[&str]| {
+        let resource = |id: &str, path: &str, verbs: &[&str]| {
             let methods: serde_json::Map<_, _> =
                 verbs.iter().map(|verb| ((*verb).to_owned(), json!({"httpMethod": verb}))).collect();
-            json!({"id": path, "path": path, "resourceMethods": methods})
+            json!({"id": id, "path": path, "resourceMethods": methods})
         };
-        let api = json!({"resources": {"a": resource("/", &["GET"]), "b": resource("/pets", &["GET"]),
-            "c": resource("/pets/{id}", &["ANY", "PUT"]), "d": resource("/{proxy+}", &["GET"])}});
+        let api = json!({"resources": {"a": resource("a", "/", &["GET"]), "b": resource("b", "/pets", &["GET"]),
+            "c": resource("c", "/pets/{id}", &["ANY", "PUT"]), "d": resource("d", "/{proxy+}", &["GET"])}});
         let served = Served::compile(Arc::new(serde_json::from_value(api).unwrap()));
         for (verb, path, expected) in [
             ("GET", "/", Some(("/", vec![]))),
@@ -205,6 +200,78 @@ mod tests {
             let found = served.find(verb, path).map(|(route, values)| (route.resource_path.as_str(), values));
             assert_eq!(found, expected, "{verb} {path}");
         }
-        assert_eq!(served.route("/pets/{id}", "GET").map(|route| route.method.http_method.as_str()), Some("ANY"));
+        for (id, verb, expected) in [
+            ("c", "GET", Some("ANY")),
+            ("c", "PUT", Some("PUT")),
+            ("b", "GET", Some("GET")),
+            ("b", "POST", None),
+            ("none", "GET", None),
+        ] {
+            assert_eq!(served.route(id, verb).map(|route| route.method.http_method.as_str()), expected, "{id} {verb}");
+        }
+        let keys = [("a", "GET", "/GET"), ("b", "GET", "pets/GET"), ("c", "PUT", "pets/{id}/PUT")];
+        for (id, verb, expected) in keys {
+            assert_eq!(served.route(id, verb).unwrap().setting_key(verb), expected);
+        }
+    }
+
+    fn request(path: &str) -> Request<'_> {
+        Request {
+            method: "GET",
+            path,
+            query: "",
+            protocol: "HTTP/1.1",
+            headers: &[],
+            source_ip: "::1",
+            client_cert: None,
+            body: b"",
+        }
+    }
+
+    /// A path that whoever is asked may read as another one is not handed on where others are let in there.
+    #[test]
+    fn a_path_is_guarded_as_what_others_may_read_it_as() {
+        let all = json!({"authorizationType": "CUSTOM", "authorizerId": "a", "authorizationScopes": ["s"], "apiKeyRequired": true});
+        let is_alike = |path: &str, name: &str, value: Value| {
+            let mut other = all.clone();
+            other[name] = value;
+            let resource = |path: &str, mut method: Value| {
+                method["httpMethod"] = "GET".into();
+                json!({"id": path, "path": path, "resourceMethods": {"GET": method}})
+            };
+            let api =
+                json!({"resources": {"a": resource("/{proxy+}", all.clone()), "b": resource("/admin/{id}", other)}});
+            let served = Served::compile(Arc::new(serde_json::from_value(api).unwrap()));
+            let (route, _) = served.find("GET", path).unwrap();
+            served.is_guarded_alike(&request(path), route)
+        };
+        for (path, name, value, expected) in [
+            ("/admin%2F1", "authorizationType", json!("CUSTOM"), true),
+            ("/admin%2F1", "authorizationType", json!("AWS_IAM"), false),
+            ("/admin%2F1", "authorizerId", json!("b"), false),
+            ("/admin%2F1", "authorizationScopes", json!(["t"]), false),
+            ("/admin%2F1", "apiKeyRequired", json!(false), false),
+            ("/admin/1", "authorizationType", json!("AWS_IAM"), true),
+            ("/other%2F1", "authorizationType", json!("AWS_IAM"), true),
+        ] {
+            assert_eq!(is_alike(path, name, value.clone()), expected, "{path} {name} {value}");
+        }
+    }
+
+    #[test]
+    fn an_identity_fits_the_whole_of_its_authorizers_expression() {
+        let authorizer = |id: &str, pattern: Value| json!({"id": id, "name": id, "type": "TOKEN", "identityValidationExpression": pattern});
+        let api = json!({"authorizers": {"a": authorizer("a", json!("[a-z]+")), "b": authorizer("b", Value::Null), "c": authorizer("c", json!("("))}});
+        let served = Served::compile(Arc::new(serde_json::from_value(api).unwrap()));
+        for (authorizer, identity, expected) in [
+            ("a", "abc", true),
+            ("a", "abc1", false),
+            ("a", "", false),
+            ("b", "1", true),
+            ("c", "abc", false),
+            ("none", "1", true),
+        ] {
+            assert_eq!(served.looks_right(authorizer, identity), expected, "{authorizer} {identity}");
+        }
     }
 }

@@ -217,6 +217,15 @@ mod tests {
         assert_eq!(reply(answer, &["*/*".to_owned()], "text/html").unwrap().body, [0xff, 0]);
     }
 
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+    #[test]
+    fn an_answer_has_at_most_six_mebibytes() {
+        let of = |bytes: usize| format!(r#"{{"body":"{}"}}"#, "x".repeat(bytes - 11));
+        let read = |bytes: usize| reply(of(bytes).as_bytes(), &[], "").map(|answer| answer.body.len());
+        assert_eq!(read(ANSWER_BYTES_MAX).unwrap(), ANSWER_BYTES_MAX - 11);
+        assert_eq!(read(ANSWER_BYTES_MAX + 1).unwrap_err().status, Some(502));
+    }
+
     /// Mangum's answers without a Content-Type came as base64 to clients that send no Accept, although all types are binary.
     #[test]
     fn all_types_are_binary_where_none_is_named_too() {

@@ -332,6 +332,43 @@ mod tests {
     }
 
     #[test]
+    fn a_principal_is_everybody_or_somebody_who_is_named() {
+        let of = |more: Value| {
+            let mut one = json!({"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "execute-api:/*"});
+            one.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({ "Statement": one })
+        };
+        let somebody = "arn:aws:iam::1:root";
+        // What is refused at the call, and whether a policy with it lets in a caller of whom nothing is known.
+        for (principal, is_taken, lets_in) in [
+            (json!("*"), true, true),
+            (json!({"AWS": "*"}), true, true),
+            (json!({"AWS": [somebody, "*"]}), true, true),
+            (json!({"AWS": [somebody, "arn:aws:iam::2:root"]}), true, false),
+            (json!({"AWS": somebody, "Service": ["lambda.amazonaws.com"]}), true, false),
+            (json!({"Federated": "x", "CanonicalUser": "y"}), true, false),
+            (json!(somebody), false, false),
+            (json!({}), false, false),
+            (json!({"AWS": []}), false, false),
+            (json!({"AWS": 1}), false, false),
+            (json!({"AWS": somebody, "Nobody": "x"}), false, false),
+            (json!({"AWS": somebody, "Service": ""}), false, false),
+            (json!(1), false, false),
+        ] {
+            let policy = of(json!({ "Principal": principal })).to_string();
+            assert_eq!(check(&policy).is_ok(), is_taken, "{principal}");
+            assert_eq!(admit(&policy, CALLER).is_ok(), lets_in, "{principal}");
+        }
+        // Of a policy that an earlier release has kept: who is left out cannot be known, so it lets nobody in, and denies everybody.
+        for (effect, expected) in [("Allow", Verdict::Silent), ("Deny", Verdict::Deny)] {
+            let policy = of(json!({"NotPrincipal": {"AWS": somebody}, "Effect": effect})).to_string();
+            assert_eq!(judge(&policy, CALLER).unwrap(), expected);
+            let failure = judge(&of(json!({ "Effect": effect })).to_string(), CALLER).unwrap_err();
+            assert_eq!(failure.response_type, ResponseType::ApiConfigurationError);
+        }
+    }
+
+    #[test]
     fn a_canary_takes_its_part_and_has_its_variables() {
         let stage: Stage = serde_json::from_value(json!({"variables": {"a": "1", "b": "2"}, "methodSettings": {"*/*": {"cachingEnabled": true}, "pets/GET": {}},
             "canarySettings": {"percentTraffic": 40.0, "deploymentId": "d", "stageVariableOverrides": {"b": "3", "c": "4"}}}))

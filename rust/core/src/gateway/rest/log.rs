@@ -89,5 +89,18 @@ mod tests {
         }
         assert!(log.text().len() < BYTES_MAX + 2_000 && log.text().contains("[TRUNCATED]"));
         assert_eq!(Log::default().text(), "");
+        // What is full gets no line more.
+        for (bytes, expected) in [(BYTES_MAX - 1, true), (BYTES_MAX, false)] {
+            let mut log = Log::kept("r1", 0);
+            let frame = log.time.len() + " : \n".len();
+            log.line(|| "x".repeat(bytes - log_bytes(&Log::kept("r1", 0)) - frame));
+            assert_eq!(log_bytes(&log), bytes);
+            log.line(|| "more".into());
+            assert_eq!(log.text().ends_with(" : more\n"), expected, "{bytes}");
+        }
+    }
+
+    fn log_bytes(log: &Log) -> usize {
+        log.text().len()
     }
 }

@@ -443,11 +443,6 @@ pub struct DocumentationVersion {
 }
 
 impl RestApi {
-    /// The resource with an id.
-    pub fn resource(&self, id: &str) -> Option<&Resource> {
-        self.resources.get(id)
-    }
-
     /// The resource at a path (`/pets/{id}`).
     pub fn at(&self, path: &str) -> Option<&Resource> {
         self.resources.values().find(|resource| resource.path == path)

@@ -93,8 +93,8 @@ fn named<N: AsRef<str>, V: AsRef<str>>(
     let is_it = |known: &str| if is_header { known.eq_ignore_ascii_case(name) } else { known == name };
     let mut found: Vec<String> =
         fields.iter().filter(|(known, _)| is_it(known.as_ref())).map(|(_, value)| value.as_ref().to_owned()).collect();
-    if !all && found.len() > 1 {
-        found.drain(..found.len() - 1);
+    if !all {
+        found.drain(..found.len().saturating_sub(1));
     }
     (!found.is_empty()).then_some(found)
 }

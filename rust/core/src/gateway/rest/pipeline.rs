@@ -82,10 +82,14 @@ pub enum Outcome {
 impl Outcome {
     /// Bytes of its body.
     pub fn bytes(&self) -> usize {
+        self.body().len()
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
         match self {
-            Self::Function { json, .. } => json.len(),
-            Self::Http(answer) => answer.body.len(),
-            Self::Accepted | Self::Refused(_) | Self::Unreachable(_) | Self::TimedOut => 0,
+            Self::Function { json, .. } => json,
+            Self::Http(answer) => &answer.body,
+            Self::Accepted | Self::Refused(_) | Self::Unreachable(_) | Self::TimedOut => &[],
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Requests through whole methods.
 
+mod exchanges;
 mod parts;
 
 use std::sync::Arc;

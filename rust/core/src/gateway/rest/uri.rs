@@ -119,6 +119,8 @@ mod tests {
             "https://x.example.com",
             "arn:aws:apigateway:eu:sqs",
             "arn:aws:apigateway:eu:sqs:nothing/x",
+            "arn:aws:apigateway:eu:sqs:action/",
+            "arn:aws:apigateway:eu:sqs:action",
             "arn:aws:lambda:eu:1:function:",
         ] {
             assert!(target(uri).is_err(), "{uri}");

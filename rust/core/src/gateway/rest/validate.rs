@@ -152,6 +152,7 @@ mod tests {
             model("Person", person),
             model("House", house),
             model("Inner", inner),
+            model("Either", json!({"anyOf": [{"type": "null"}, {"$ref": "https://apigateway.amazonaws.com/restapis/other/models/House"}]})),
             model("Lost", json!({"$ref": "https://apigateway.amazonaws.com/restapis/api/models/Nobody"})),
             model("Away", json!({"$ref": "http://127.0.0.1:1/schema.json"})),
         ]
@@ -198,7 +199,10 @@ mod tests {
             ("Person", "{", invalid.clone()),
             ("House", "", Ok(())),
             ("Inner", "null", Ok(())),
-            ("Inner", "1", invalid),
+            ("Inner", "1", invalid.clone()),
+            ("Either", "null", Ok(())),
+            ("Either", r#"{"contains": [{"name": "Bob"}]}"#, Ok(())),
+            ("Either", r#"{"contains": []}"#, invalid),
             ("Lost", "{}", Err(Some("Internal server error".to_owned()))),
             ("Away", "{}", Err(Some("Internal server error".to_owned()))),
         ] {

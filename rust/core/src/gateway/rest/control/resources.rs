@@ -18,8 +18,9 @@ fn is_greedy(part: &str) -> bool {
     part.starts_with('{') && part.ends_with("+}")
 }
 
+/// Whether a part is `{name}` or `{name+}`: one that opens has been seen to close ([`check_part`]).
 fn is_variable(part: &str) -> bool {
-    part.starts_with('{') && part.ends_with('}')
+    part.starts_with('{')
 }
 
 /// Refuse what no part of a path can be.

@@ -373,7 +373,7 @@ fn a_method_that_calls_make_anew_is_no_longer_the_programs() {
         let (id, _) = of.pets();
         let declare =
             |of: &mut Try, methods: Value| of.done(super::DECLARE, json!({"restApiId": id, "methods": methods}));
-        declare(&mut of, json!([declared("GET", "/a", "NONE")]));
+        declare(&mut of, json!([declared("GET", "/a", "NONE"), declared("GET", "/b", "NONE")]));
         let resource = |of: &Try| of.account.apis[&id].at("/a").unwrap().id.clone();
         let at = resource(&of);
         if with_resource {
@@ -386,7 +386,8 @@ fn a_method_that_calls_make_anew_is_no_longer_the_programs() {
         let made =
             json!({"restApiId": id, "resourceId": resource(&of), "httpMethod": "GET", "authorizationType": "NONE"});
         of.done("PutMethod", made);
-        assert_eq!(declare(&mut of, json!([]))["removed"], json!([]), "{with_resource}");
+        let others = json!([{"httpMethod": "GET", "path": "/b"}]);
+        assert_eq!(declare(&mut of, json!([]))["removed"], others, "{with_resource}");
     }
 }
 

@@ -88,6 +88,9 @@ fn conditions_hold_together_and_for_each_kind_of_address() {
     ] {
         assert_eq!(hold(&json!({"IpAddress": {"aws:SourceIp": block}}), &v6), Ok(expected), "{block}");
     }
+    // The bits of 10.1.2.3, and another kind of address.
+    let compatible = Facts { source_ip: "::10.1.2.3", ..FACTS };
+    assert_eq!(hold(&json!({"IpAddress": {"aws:SourceIp": "10.1.2.3/32"}}), &compatible), Ok(false));
     let several = |first: &str, second: &str| json!({"IpAddress": {"aws:SourceIp": [first, second]}, "Bool": {"aws:SecureTransport": true}});
     for (conditions, expected) in [
         (several("10.0.0.0/8", "1.1.1.1"), true),
@@ -163,6 +166,26 @@ fn a_period_begins_on_its_first_day() {
         let grant = Usage::default().grant(Client { key: &key, plan: &plan }, 5, at).unwrap();
         assert_eq!(grant, Grant { plan: "p".into(), key: "k".into(), first_day, requests: 0 }, "{period} {at}");
     }
+}
+
+#[test]
+fn a_quota_begins_anew_at_any_moment_of_the_next_period_and_with_another_period() {
+    let of = |period: &str, limit: u32| plan(&json!({"quota": {"limit": limit, "offset": 0, "period": period}}));
+    let key = key_made_at(0);
+    let admits = |usage: &mut Usage, plan: &UsagePlan, at: u64| {
+        usage.admit(Client { key: &key, plan }, PLACE, (0, at), || true).is_ok()
+    };
+    let (day, daily) = (NOW / DAY_MS, of("DAY", 1));
+    for moment in [0, day, DAY_MS - 1] {
+        let mut usage = Usage::default();
+        assert!(admits(&mut usage, &daily, NOW) && !admits(&mut usage, &daily, NOW), "{moment}");
+        assert!(admits(&mut usage, &daily, (day + 1) * DAY_MS + moment), "{moment}");
+    }
+    // The plan counts by months from now on: the requests of the days before count, too.
+    let mut usage = Usage::default();
+    assert!((0..3).all(|ago| admits(&mut usage, &daily, NOW - (2 - ago) * DAY_MS)));
+    let monthly = of("MONTH", 4);
+    assert_eq!([0; 2].map(|_| admits(&mut usage, &monthly, NOW)), [true, false]);
 }
 
 #[test]
@@ -493,6 +516,9 @@ fn a_cache_keeps_what_fits_and_what_holds() {
     cache.put([1; 32], &answer(44, &[("ab", "cd")]), 9, 0);
     cache.put([4; 32], &answer(44, &[("ab", "cd")]), 9, 0);
     assert_eq!((1..=4).map(|at| cache.get(&[at; 32], 0).is_some()).collect::<Vec<_>>(), [true, false, true, true]);
+    let mut full = Cache::new(1_000);
+    full.put([1; 32], &answer(736, &[("abc", "defgh")]), 1, 0);
+    assert_eq!(full.bytes(), 1_000);
     let mut large = Cache::new(10_000_000);
     large.put([1; 32], &answer(1_048_576, &[]), 1, 0);
     large.put([2; 32], &answer(1_048_577, &[]), 1, 0);

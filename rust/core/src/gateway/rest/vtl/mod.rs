@@ -94,11 +94,6 @@ impl Template {
         Ok(Self { text: text.to_owned(), nodes, macros })
     }
 
-    /// The template as it is written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// Render the template. Unless that is done at leisure, one that takes long is left, and has changed nothing.
     pub fn render(&self, globals: Globals<'_>, is_at_leisure: bool) -> Result<String, RenderError> {
         let budget = if is_at_leisure { Budget::new() } else { Budget::brief() };

@@ -55,8 +55,6 @@ fn arithmetic<'t>(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> Va
             Operator::Add => left.checked_add(*right),
             Operator::Subtract => left.checked_sub(*right),
             Operator::Multiply => left.checked_mul(*right),
-            // What is divided by nothing is null, as in Velocity.
-            Operator::Divide | Operator::Remainder if *right == 0 => return Value::Null,
             Operator::Divide => left.checked_div(*right),
             _ => left.checked_rem(*right),
         };
@@ -69,6 +67,7 @@ fn arithmetic<'t>(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> Va
         Operator::Add => left + right,
         Operator::Subtract => left - right,
         Operator::Multiply => left * right,
+        // What is divided by nothing is null, as in Velocity.
         _ if right == 0.0 => return Value::Null,
         Operator::Divide => left / right,
         _ => left % right,

@@ -8,7 +8,7 @@ use super::rest::Rest;
 use super::script::Plane as _;
 use crate::gateway::rest::control::members::MEMBERS;
 use crate::gateway::rest::control::params::{check_media_type, is_status, Params};
-use crate::gateway::rest::control::{call, status_of, Account, Facts, Made, OPERATIONS};
+use crate::gateway::rest::control::{call, status_of, Account, Facts, Made, PrivateKey, OPERATIONS};
 use crate::gateway::rest::plans::Usage;
 
 /// A member of that value, read as a type; an error is its text.
@@ -217,6 +217,8 @@ fn a_certificate_is_made_for_the_call() {
     let made = Made::default();
     facts.certificate = Some(&made);
     call(&mut account, &facts, name, &serde_json::Map::new()).unwrap();
+    // Its key is in no log.
+    assert_eq!(format!("{:?}", PrivateKey("secret".into())), "PrivateKey(…)");
 }
 
 /// With one seed for all calls, as a clock of tests has it after a restart, ids and keys differ from those that are there.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::rest::{Rest, START_MS};
 use super::script::Plane as _;
 use crate::gateway::rest::control::Row;
+use crate::gateway::rest::model::{shown, Deployment};
 
 /// An API with a method, which is deployed to `dev`.
 fn deployed() -> Rest {
@@ -172,6 +173,8 @@ fn a_canary_is_made_promoted_and_removed() {
         UpdateStage replace /canarySettings/stageVariableOverrides/a<b x ! BadRequest …
         UpdateStage remove /canarySettings/percentTraffic
             ! BadRequest Cannot remove method setting canarySettings/percentTraffic because there is no method setting for this…
+        UpdateStage copy /variables < /canarySettings/stageVariableOverrides
+            -> {"deploymentId": "$one.id", "variables": {"c": "d"}}
         UpdateStage copy /deploymentId < /canarySettings/deploymentId |
                 copy /variables < /canarySettings/stageVariableOverrides
             -> {"deploymentId": "$two.id", "variables": {"c": "d"}, "canarySettings": {"percentTraffic": 10.5}}
@@ -314,6 +317,32 @@ fn a_deployment_brings_an_api_to_its_stage() {
     let served = rest.account.stages.values().next().unwrap();
     let calls = served.last_updated_date - START_MS;
     assert!(calls > 10_000 && calls.is_multiple_of(1_000), "{calls}");
+}
+
+/// The texts about an API are none of what is deployed, and a deployment that was kept comes back whole.
+#[test]
+fn a_deployment_is_kept_with_its_api_alone() {
+    let mut rest = deployed();
+    rest.play(
+        r#"
+        @ restApiId=$api
+        CreateDocumentationPart {"location": {"type": "API"}, "properties": "{\"a\": 1}"}
+        CreateDocumentationVersion documentationVersion=v1
+        CreateDeployment
+        stage = CreateStage stageName=new deploymentId=$one
+        "#,
+    );
+    let stage = &rest.names["stage"];
+    assert_eq!(stage["lastUpdatedDate"], stage["createdDate"], "nothing has changed it since");
+    let api = &rest.account.apis[rest.names["api"]["id"].as_str().unwrap()];
+    assert_eq!((api.documentation_parts.len(), api.documentation_versions.len()), (1, 1));
+    assert_eq!(rest.account.deployments.len(), 3);
+    for deployment in rest.account.deployments.values() {
+        assert!(deployment.api.documentation_parts.is_empty() && deployment.api.documentation_versions.is_empty());
+        let again: Deployment = serde_json::from_value(shown(deployment)).unwrap();
+        assert_eq!(&again, deployment);
+        assert_eq!(again.api.resources, api.resources);
+    }
 }
 
 #[test]

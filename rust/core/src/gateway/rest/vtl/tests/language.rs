@@ -30,6 +30,7 @@ fn operators_bind_as_in_velocity() {
         ("#if('a' < 'b')a#end#if($nothing < 1)b#end#if(1 > $nothing)c#end", ""),
         ("#if('')a#end#if(0)b#end#if([])c#end#if({})d#end#if(false)e#end#if($nothing)f#end", "abcd"),
         ("#if(true&&true)a#end#if(true||false)b#end#if(1==1)c#end#if(1!=2)d#end#if(3-1==2)e#end", "abcde"),
+        ("#if(false || false)a#end#if(false || true)b#end#if(false or false)c#end", "b"),
         ("#set($orb = 1)#if($orb or$orb)a#end#if(true and(true))b#end", "ab"),
         ("#set($or_b = 5)#set($x = true)#set($y = $or_b)$y", "5"),
     ]);
@@ -64,7 +65,10 @@ fn numbers_are_read_and_reckoned() {
             "9.5 5.5 15.0 3.75 1.5",
         ),
         ("#set($x = 1 % 0)[$x] #set($x = 1.0 / 0)[$x] #set($x = 1.0 % 0)[$x] #set($x = 1 - 'a')[$x]", "[] [] [] []"),
-        ("#set($x = -7 / 2)$x #set($x = -7 % 4)$x", "-3 -3"),
+        ("#set($x = -7 / 2)$x #set($x = -7 % 4)$x #set($x = 1 / 0)[$x] #set($x = [3..1])$x", "-3 -3 [] [3, 2, 1]"),
+        // Whole numbers are exact, where a double could not tell them apart.
+        ("#if(9007199254740993 > 9007199254740992)a#end#if(9007199254740993 == 9007199254740992)b#end", "a"),
+        ("#set($l = ['a', 'b', 'c'])$l.get(1.0)", "b"),
         (
             "#set($x = 9223372036854775807 + 1)$x #set($x = 9223372036854775807 * 2)$x",
             "9.223372036854776E18 1.8446744073709552E19",
