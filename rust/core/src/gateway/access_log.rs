@@ -299,5 +299,9 @@ mod tests {
         for text in ["", "xml", "$context.nothing", "$context.status\n", &"$context.status".repeat(300)] {
             assert!(Format::parse(text).is_err(), "{text}");
         }
+        for (bytes, expected) in [(TEMPLATE_BYTES_MAX, true), (TEMPLATE_BYTES_MAX + 1, false)] {
+            let text = format!("{:x>bytes$}", "$context.status");
+            assert_eq!(Format::parse(&text).is_ok(), expected, "{bytes}");
+        }
     }
 }

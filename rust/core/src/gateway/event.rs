@@ -462,6 +462,42 @@ mod tests {
         let event = build(write, b"{}", &Authorized::Open);
         assert_eq!((&event["type"], &event["routeArn"]), (&json!("REQUEST"), &json!("arn:x")));
         assert_eq!(event["identitySource"], json!(["token"]));
-        assert!(event.get("body").is_none());
+        assert_eq!((event.get("body"), event.get("isBase64Encoded")), (None, None));
+        let routed = build(|request, arrival| two(request, arrival, For::Route), b"", &Authorized::Open);
+        assert_eq!((routed.get("body"), routed.get("isBase64Encoded")), (None, Some(&json!(false))));
+        for (sources, identity) in [(&["a", "b"][..], json!("a,b")), (&["token"], json!("token")), (&[], Value::Null)] {
+            let write = |request: &Request<'_>, arrival: &Arrival<'_>| one(request, arrival, Some(("arn:x", sources)));
+            let event = build(write, b"{}", &Authorized::Open);
+            assert_eq!((&event["type"], &event["methodArn"]), (&json!("REQUEST"), &json!("arn:x")));
+            assert_eq!((&event["identitySource"], &event["authorizationToken"]), (&identity, &identity));
+            assert_eq!((event.get("body"), event.get("isBase64Encoded")), (None, None));
+        }
+    }
+
+    #[test]
+    fn a_signed_request_names_its_key() {
+        let key = Authorized::Iam { access_key: "k".into() };
+        for (authorized, expected) in [(&key, json!("k")), (&Authorized::Open, Value::Null)] {
+            let event = build(|request, arrival| event(Format::One, request, arrival), b"", authorized);
+            assert_eq!(event["requestContext"]["identity"]["accessKey"], expected);
+        }
+        let event = build(|request, arrival| event(Format::Two, request, arrival), b"", &key);
+        assert_eq!(event["requestContext"]["authorizer"]["iam"]["accessKey"], "k");
+    }
+
+    #[test]
+    fn each_variable_of_a_path_is_told() {
+        for format in [Format::One, Format::Two] {
+            for (parameters, expected) in [
+                (&[("a", "x%2Fy"), ("b", "2"), ("c", "")][..], json!({"a": "x/y", "b": "2", "c": ""})),
+                (&[("a", "1")], json!({"a": "1"})),
+                (&[], Value::Null),
+            ] {
+                let write = |request: &Request<'_>, arrival: &Arrival<'_>| {
+                    event(format, request, &Arrival { parameters, ..*arrival })
+                };
+                assert_eq!(build(write, b"", &Authorized::Open)["pathParameters"], expected, "{format:?}");
+            }
+        }
     }
 }

@@ -88,7 +88,7 @@ fn first_escaped(bytes: &[u8]) -> Option<usize> {
     let is_escaped = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     // Without a branch for each byte: most texts have none, and a token is long.
     let is_plain = |chunk: &&[u8]| !chunk.iter().fold(false, |found, byte| found | is_escaped(byte));
-    let plain = bytes.chunks_exact(AT_ONCE).take_while(is_plain).count() * AT_ONCE;
+    let plain: usize = bytes.chunks_exact(AT_ONCE).take_while(is_plain).map(<[u8]>::len).sum();
     bytes[plain..].iter().position(is_escaped).map(|at| plain + at)
 }
 

@@ -331,11 +331,20 @@ mod tests {
             (token(&json!({"alg": "ES256", "kid": "k"}), &claims), false),
             (token(&json!({"alg": "RS256"}), &claims), false),
             (token(&json!({"alg": "RS256", "kid": "k", "crit": ["x"]}), &claims), false),
+            (format!("Basic {}", token(&json!({"alg": "RS256", "kid": "k"}), &claims)), false),
             (format!("{}.", token(&json!({"alg": "RS256", "kid": "k"}), &claims)), false),
             ("x".repeat(TOKEN_BYTES_MAX + 1), false),
         ] {
             let refusal = Token::parse(&text).map(drop).unwrap_err();
             assert_eq!(refusal == Refusal::Missing, is_missing, "{text}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn bearer_may_stand_before_a_token() {
+        let text = token(&json!({"alg": "RS256", "kid": "k"}), &json!({}));
+        for before in ["", " ", "Bearer ", "bearer  "] {
+            assert_eq!(Token::parse(&format!("{before}{text}")).map(|token| token.key), Ok("k".into()), "{before:?}");
         }
     }
 

@@ -557,4 +557,17 @@ mod tests {
         }
         assert!(import("[]").is_err() && import("{").is_err());
     }
+
+    #[test]
+    fn what_could_not_be_served_is_told_line_by_line() {
+        let mut document = document();
+        document[VALIDATOR] = json!("all");
+        document[CORS]["allowOrigins"] = json!(["nonsense"]);
+        document["components"]["securitySchemes"]["users"][AUTHORIZER]["jwtConfiguration"]["issuer"] =
+            json!("nonsense");
+        document["paths"]["/old/{path+}"][ANY][INTEGRATION]["timeoutInMillis"] = json!(1);
+        let told = import(&document.to_string()).unwrap_err();
+        assert_eq!(told.lines().count(), 4, "{told}");
+        assert!(told.contains(&format!("{VALIDATOR} is not supported by forebay")), "{told}");
+    }
 }

@@ -105,7 +105,7 @@ pub fn is_action(pattern: &str, action: &str) -> bool {
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut of) = (0, 0);
-    // Where to go on after a `*` that has to take one more character.
+    // The last `*`, and where the text was when it came.
     let mut star: Option<(usize, usize)> = None;
     while at < text.len() {
         match pattern.get(of) {
@@ -118,11 +118,8 @@ pub fn matches(pattern: &str, text: &str) -> bool {
                 of += 1;
             }
             _ => match star {
-                Some((behind, taken)) => {
-                    star = Some((behind, taken + 1));
-                    at = taken + 1;
-                    of = behind + 1;
-                }
+                // The `*` comes again, at the next character.
+                Some((of_star, taken)) => (at, of) = (taken + 1, of_star),
                 None => return false,
             },
         }
@@ -231,6 +228,19 @@ mod tests {
         let pattern = "*a".repeat(200) + "b";
         let text = "a".repeat(10_000);
         assert!(!matches(&pattern, &text));
-        assert!(matches("*", "") && matches("a*c", "abc") && !matches("a?c", "ac") && matches("**", "x"));
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("**", "x", true),
+            ("a*c", "abc", true),
+            ("a*c", "abcb", false),
+            ("a?c", "ac", false),
+            ("*ab", "aab", true),
+            ("*ab*b", "xabab", true),
+            ("*ab*b", "xaba", false),
+            ("a*?", "a", false),
+            ("a*?", "ab", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
     }
 }

@@ -51,6 +51,10 @@ mod tests {
         assert!(!admits(&mut bucket, &narrow, 0));
         assert!(!admits(&mut bucket, &wide, 0), "it was not filled anew");
         assert!(admits(&mut bucket, &wide, SECOND_NS));
+        // The rate may change alone.
+        let quick = full(5.0, 10, 0).unwrap();
+        let admitted = |bucket: &mut TokenBucket, at_ns| (0..9).filter(|_| admits(bucket, &quick, at_ns)).count();
+        assert_eq!([SECOND_NS, 2 * SECOND_NS].map(|at_ns| admitted(&mut bucket, at_ns)), [0, 5]);
     }
 
     #[test]

@@ -244,7 +244,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_client_is_told_which_message_failed() {
+        let told: Value = serde_json::from_str(&failure("Internal server error", "c=", "r")).unwrap();
+        assert_eq!(told, json!({"message": "Internal server error", "connectionId": "c=", "requestId": "r"}));
+    }
+
     fn build(happened: Happened<'_>) -> Value {
+        build_with(&[], happened)
+    }
+
+    fn build_with(stage_variables: &[(String, String)], happened: Happened<'_>) -> Value {
         let headers = [("host".into(), "h".into()), ("x-a".into(), "1".into()), ("x-a".into(), "2".into())];
         let request = Request {
             method: "GET",
@@ -261,7 +271,7 @@ mod tests {
             api: "abcdefghij",
             domain: "h",
             stage: "dev",
-            stage_variables: &[],
+            stage_variables,
             route_key: "$connect",
             parameters: &[],
             request_id: "r",
@@ -290,5 +300,8 @@ mod tests {
         let gone = build(Happened::Disconnect { code: 1001, reason: "bye" });
         assert_eq!(gone["requestContext"]["disconnectStatusCode"], 1001);
         assert!(gone.get("body").is_none() && gone["headers"]["x-a"] == "2");
+        assert!(gone.get("stageVariables").is_none());
+        let with = build_with(&[("v".into(), "1".into()), ("w".into(), "2".into())], Happened::Connect);
+        assert_eq!(with["stageVariables"], json!({"v": "1", "w": "2"}));
     }
 }

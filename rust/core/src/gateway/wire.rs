@@ -130,7 +130,12 @@ mod tests {
         ] {
             assert_eq!(decoded(text), expected, "{text}");
         }
-        assert_eq!(decoded_field("a+b%2B"), "a b+");
+        for (field, expected) in [("a+b%2B", "a b+"), ("+", " "), ("++", "  "), ("%", "%"), ("", "")] {
+            assert_eq!(decoded_field(field), expected, "{field}");
+        }
+        // A text without an escape is not copied.
+        assert!(["ab", "a+b"].iter().all(|text| matches!(decoded(text), Cow::Borrowed(_))));
+        assert!(matches!(decoded_field("ab"), Cow::Borrowed(_)));
         assert_eq!(encoded("a b/\u{e9}"), "a%20b%2F%C3%A9");
     }
 

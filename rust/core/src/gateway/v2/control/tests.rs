@@ -65,6 +65,19 @@ fn an_api_of_a_program_keeps_its_name() {
 }
 
 #[test]
+fn an_id_is_drawn_from_letters_and_digits() {
+    let mut apis = MadeApis::new();
+    let mut letters = std::collections::BTreeSet::new();
+    for seed in 0..60 {
+        let made = asked(&mut apis, seed, "CreateApi", &json!({"Name": "shop", "ProtocolType": "HTTP"})).unwrap();
+        let id = text_of(&made["ApiId"]);
+        assert!(id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()), "{id}");
+        letters.extend(id.bytes());
+    }
+    assert_eq!(letters.len(), 36, "each letter and digit comes");
+}
+
+#[test]
 fn a_call_that_is_refused_changes_nothing() {
     let mut apis = MadeApis::new();
     let made = asked(&mut apis, 1, "CreateApi", &json!({"Name": "shop", "ProtocolType": "HTTP"})).unwrap();
