@@ -135,11 +135,6 @@ impl Alias {
         self.version
     }
 
-    /// The second version and its share of the invocations.
-    pub fn additional(&self) -> Option<(Version, f64)> {
-        self.additional
-    }
-
     /// Every version it points to.
     pub fn versions(&self) -> impl Iterator<Item = Version> {
         std::iter::once(self.version).chain(self.additional.map(|(version, _)| version))

@@ -150,13 +150,11 @@ impl Pool {
             }
             Wait::Function => {
                 let own = &mut self.functions[unit.function].waiters;
-                let is_sooner = |at_ns: &u64| own.due_ns.is_none_or(|due_ns| *at_ns < due_ns);
-                if let Some(at_ns) = refused.retry_at_ns.filter(is_sooner) {
-                    if let Some(due_ns) = own.due_ns.replace(at_ns) {
-                        queue.due.remove(&(due_ns, unit.function));
-                    }
-                    queue.due.insert((at_ns, unit.function));
+                let due_ns = own.due_ns.into_iter().chain(refused.retry_at_ns).min();
+                if let Some(before_ns) = std::mem::replace(&mut own.due_ns, due_ns) {
+                    queue.due.remove(&(before_ns, unit.function));
                 }
+                queue.due.extend(due_ns.map(|due_ns| (due_ns, unit.function)));
                 own.head
             }
         }

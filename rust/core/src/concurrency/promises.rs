@@ -113,6 +113,7 @@ impl Share {
 pub struct Promises {
     account: Account,
     shares: Vec<Share>,
+    /// What is set aside over all functions.
     allocated: u64,
 }
 
@@ -131,11 +132,6 @@ impl Promises {
     /// What the account has.
     pub fn account(&self) -> Account {
         self.account
-    }
-
-    /// What is set aside over all functions.
-    pub fn allocated(&self) -> u64 {
-        self.allocated
     }
 
     /// The function's reservation.

@@ -121,11 +121,8 @@ impl Operation {
         self.next_ms.into_iter().chain(self.heartbeat_due_ms).min().filter(|_| waits)
     }
 
-    /// Let time pass; whether it has changed.
-    pub(super) fn pass_time(&mut self, now_ms: u64) -> bool {
-        if self.due_ms().is_none_or(|due_ms| due_ms > now_ms) {
-            return false;
-        }
+    /// Let come what was due.
+    pub(super) fn pass_time(&mut self, now_ms: u64) {
         match self.kind {
             Kind::Wait => self.over(Status::Succeeded, now_ms),
             Kind::Callback => {
@@ -140,7 +137,6 @@ impl Operation {
             }
             _ => self.status = Status::Ready,
         }
-        true
     }
 
     pub(super) fn end(&mut self, result: Result<String, Value>, now_ms: u64) {

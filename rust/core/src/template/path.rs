@@ -60,8 +60,9 @@ fn step(text: &str) -> Option<(Step, &str)> {
             return Some((Step::Name(name.into()), rest.strip_prefix(']')?));
         }
         let (index, rest) = inside.split_once(']')?;
-        let is_number = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-        let step = if index == "*" { Step::Every } else { Step::Index(index.parse().ok().filter(|_| is_number)?) };
+        let has_digits_only = index.bytes().all(|byte| byte.is_ascii_digit());
+        let step =
+            if index == "*" { Step::Every } else { Step::Index(index.parse().ok().filter(|_| has_digits_only)?) };
         return Some((step, rest));
     }
     let rest = text.strip_prefix('.')?;
@@ -162,5 +163,20 @@ impl<'a> Visitor<'a> for Fields {
             fields.push(field);
         }
         Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_nothing_inside_is_refused_with_what_was_expected() {
+        let reader = |json| serde_json::Deserializer::from_str(json);
+        let inside = Inside { step: &Step::Every, found: &mut Vec::new() }.deserialize(&mut reader("1")).unwrap_err();
+        assert!(inside.to_string().contains("expected an object or an array"), "{inside}");
+        let fields = reader("[]").deserialize_map(Fields).unwrap_err();
+        assert!(fields.to_string().contains("expected an object"), "{fields}");
+        assert_eq!(without_detail("[]"), "{}");
     }
 }
