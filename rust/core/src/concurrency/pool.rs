@@ -418,3 +418,19 @@ fn set_rate(bucket: &mut Option<TokenBucket>, rate: Option<Rate>, now_ns: u64) {
         *bucket = rate.and_then(|rate| TokenBucket::new(rate, rate.get().ceil().max(1.0) as u64, now_ns));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permit_stays_warm_for_five_minutes_and_for_ten_at_most() {
+        for (passed_ns, warm) in [(0, 5), (IDLE_NS - 1, 5), (IDLE_NS, 5), (2 * IDLE_NS - 1, 5), (2 * IDLE_NS, 2)] {
+            let mut five_were_used = Warm { since_ns: 7, before: 0, peak: 5 };
+            assert_eq!(five_were_used.count(2, 7 + passed_ns), warm, "after {passed_ns} ns");
+        }
+        let mut warm = Warm { since_ns: 0, before: 0, peak: 5 };
+        let seen = [IDLE_NS, 2 * IDLE_NS - 1, 2 * IDLE_NS].map(|now_ns| warm.count(2, now_ns));
+        assert_eq!(seen, [5, 5, 2], "what was used in the window before is not used any more");
+    }
+}

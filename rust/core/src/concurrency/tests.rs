@@ -268,4 +268,88 @@ fn a_permit_that_was_not_used_counts_as_no_start() {
     assert_eq!(pool.acquire(unit, Kind::Work, 0).unwrap_err().retry_at_ns, Some(1_000_000_000));
 }
 
+/// A pool with one function of one unit, which grows by one permit and then by one a minute.
+fn slow() -> (Pool, FunctionId, UnitId) {
+    let mut pool = Pool::new(limits(&serde_json::json!({"scaling": {"burst": 1, "per_minute": 1}})), 0);
+    let function = pool.add_function();
+    let unit = pool.add_unit(function);
+    (pool, function, unit)
+}
+
+#[test]
+fn growth_begins_anew_where_its_limit_has_changed_and_only_there() {
+    for (scaling, starts) in [
+        (serde_json::json!({"burst": 1, "per_minute": 1}), [true, false, false]),
+        (serde_json::json!({"burst": 2, "per_minute": 1}), [true, true, true]),
+        (serde_json::json!({"scope": "account", "burst": 1, "per_minute": 1}), [true, true, false]),
+    ] {
+        let (mut pool, _, unit) = slow();
+        let first = pool.acquire(unit, Kind::Work, 0).is_ok();
+        pool.set_account(limits(&serde_json::json!({"concurrency": 500, "scaling": scaling})), 0).unwrap();
+        let seen = [first, pool.acquire(unit, Kind::Work, 0).is_ok(), pool.acquire(unit, Kind::Work, 0).is_ok()];
+        assert_eq!((seen, pool.account().concurrency), (starts, 500), "{scaling}");
+    }
+}
+
+#[test]
+fn a_unit_shows_its_provisioned_concurrency_and_the_places_it_has() {
+    let mut pool = Pool::new(limits(&Value::Null), 0);
+    let function = pool.add_function();
+    let [unit, other] = [(); 2].map(|()| pool.add_unit(function));
+    // Asked for, usable, in use; and places in all.
+    let shown = |pool: &Pool| (pool.provisioned(unit), pool.running(unit));
+    assert_eq!(shown(&pool), ((0, 0, 0), 0));
+    let early = pool.acquire(unit, Kind::Work, 0).unwrap();
+    pool.set_function(function, Limits::default(), &[(unit, 3)], 0).unwrap();
+    assert_eq!(shown(&pool), ((3, 0, 0), 1), "its environments are not ready");
+    pool.provisioned_ready(unit, 2);
+    assert_eq!(shown(&pool), ((3, 0, 0), 1), "nor all of them");
+    pool.provisioned_ready(unit, 3);
+    assert_eq!(shown(&pool), ((3, 3, 0), 1));
+    let leases = [(); 5].map(|()| pool.acquire(unit, Kind::Work, 0).unwrap());
+    assert_eq!((shown(&pool), pool.running(other)), (((3, 3, 3), 6), 0));
+    for lease in leases.into_iter().filter(|lease| lease.source == Source::Provisioned).take(2).chain([early]) {
+        pool.release(lease, 0);
+    }
+    assert_eq!(shown(&pool), ((3, 3, 1), 3));
+}
+
+/// One version waits for the function to grow, another for its rate.
+#[test]
+fn who_waits_for_a_function_is_woken_by_the_limit_that_is_over_first() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let (mut pool, function, unit) = slow();
+    let provisioned = pool.add_unit(function);
+    let rate = Limits { rate: Rate::per_second(1.0), ..Limits::default() };
+    pool.set_function(function, rate, &[(provisioned, 9)], 0).unwrap();
+    pool.provisioned_ready(provisioned, 9);
+    pool.wait(unit);
+    assert_eq!(pool.next(0).map(|lease| lease.unit), Some(unit));
+    pool.wait(unit);
+    assert_eq!((pool.next(SECOND_NS), pool.next_due()), (None, Some(60 * SECOND_NS)));
+    for at in [1, 2] {
+        pool.wait(provisioned);
+        assert_eq!(pool.next(at * SECOND_NS).map(|lease| lease.unit), Some(provisioned));
+        pool.wait(provisioned);
+        assert_eq!((pool.next(at * SECOND_NS), pool.next_due()), (None, Some((at + 1) * SECOND_NS)));
+    }
+    pool.wait(unit);
+    assert_eq!((pool.next(2 * SECOND_NS), pool.next_due()), (None, Some(3 * SECOND_NS)), "none later puts it off");
+}
+
+#[test]
+fn provisioned_concurrency_may_be_more_than_there_is_or_leave_too_little() {
+    for (provisioned, error) in [
+        (6, None),
+        (7, Some(LimitsError::ProvisionedBelowMinimum { minimum: 2 })),
+        (8, Some(LimitsError::ProvisionedBelowMinimum { minimum: 2 })),
+        (9, Some(LimitsError::ProvisionedOverAccount { unreserved: 8 })),
+    ] {
+        let mut promises = Promises::new(Account { concurrency: 10, unreserved_minimum: 2 });
+        let [first, second] = [(); 2].map(|()| promises.add());
+        promises.set(first, Some(2), 0).unwrap();
+        assert_eq!(promises.set(second, None, provisioned).err(), error, "{provisioned}");
+    }
+}
+
 mod properties;

@@ -2,7 +2,9 @@
 
 use serde_json::{json, Value};
 
-use super::{CheckpointNumber, Durable, InvokeEnd, Refused, Update};
+use super::{
+    CheckpointNumber, Durable, InvokeEnd, Refused, Update, BYTES_MAX, OPERATIONS_MAX, PAGE_BYTES, UPDATES_MAX,
+};
 
 const NOW: u64 = 1_000_000;
 
@@ -209,4 +211,206 @@ fn a_page_ends_where_it_has_enough_bytes_and_the_next_goes_on() {
     assert_eq!(durable.page(0, 2).len(), 2);
     let Err(Refused::Invalid(text)) = told(&mut durable, NOW, &[step(9, 7 << 20)]) else { panic!("it is too much") };
     assert_eq!(text, "the operations of an execution hold at most 16777216 bytes");
+}
+
+/// One that runs: nothing is told of it yet.
+fn running() -> Durable {
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
+    durable.invoked(5, NOW, 100);
+    durable
+}
+
+fn refused(durable: &mut Durable, updates: &[Value]) -> Option<String> {
+    match told(durable, NOW, updates) {
+        Err(Refused::Invalid(text)) => Some(text),
+        other => other.map(|_| None).unwrap(),
+    }
+}
+
+#[test]
+fn an_operation_belongs_to_a_page_up_to_its_last_byte() {
+    // The execution's own input has two bytes, and each operation counts 512 beside what it holds.
+    let room = PAGE_BYTES - 2 - 512;
+    for (result, error, expected) in [(room, 0, 2), (room + 1, 0, 1), (room - 20, 20, 2), (room - 20, 21, 1)] {
+        let mut durable = running();
+        // A step that was tried again has both; the quotes of the error count too.
+        let error = (error > 0).then(|| "e".repeat(error - 2));
+        told(
+            &mut durable,
+            NOW,
+            &[json!({"Id": "1", "Type": "STEP", "Action": "RETRY", "Payload": "x".repeat(result), "Error": error})],
+        )
+        .unwrap();
+        assert_eq!(durable.page(0, 100).len(), expected, "{result} bytes and {error:?}");
+    }
+}
+
+#[test]
+fn it_has_run_when_it_was_invoked_and_holds_itself_from_the_beginning() {
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
+    assert_eq!((durable.has_run(), durable.len(), durable.is_empty()), (false, 1, false));
+    for number in [5, 6] {
+        durable.invoked(number, NOW, 100);
+        assert!(durable.has_run());
+    }
+}
+
+#[test]
+fn the_last_operation_is_the_one_that_began_or_ended_last_and_no_context() {
+    let last = |durable: &Durable| durable.last().map(|one| one.id.clone());
+    let mut durable = running();
+    assert_eq!(last(&durable), None);
+    let one = |id: &str, kind: &str, action: &str| json!({"Id": id, "Type": kind, "Action": action});
+    for (after_ms, update, expected) in [
+        (1, one("c", "CONTEXT", "START"), None),
+        (2, one("1", "STEP", "START"), Some("1")),
+        (3, one("2", "STEP", "START"), Some("2")),
+        (4, one("1", "STEP", "SUCCEED"), Some("1")),
+        (5, one("c", "CONTEXT", "SUCCEED"), Some("1")),
+    ] {
+        told(&mut durable, NOW + after_ms, &[update]).unwrap();
+        assert_eq!(last(&durable).as_deref(), expected, "after {after_ms} ms");
+    }
+}
+
+#[test]
+fn a_checkpoint_and_an_execution_hold_so_much_and_no_more() {
+    let steps = |from: usize, count: usize| -> Vec<Value> {
+        (from..from + count).map(|id| json!({"Id": id.to_string(), "Type": "STEP", "Action": "START"})).collect()
+    };
+    let mut durable = running();
+    for count in [UPDATES_MAX + 1, UPDATES_MAX + 2] {
+        let text = format!("{count} updates: allowed are {UPDATES_MAX}");
+        assert_eq!(refused(&mut durable, &steps(0, count)), Some(text));
+    }
+    for from in (0..OPERATIONS_MAX).step_by(UPDATES_MAX) {
+        assert_eq!(refused(&mut durable, &steps(from, UPDATES_MAX)), None);
+    }
+    let text = format!("an execution has at most {OPERATIONS_MAX} operations");
+    assert_eq!(refused(&mut durable, &steps(OPERATIONS_MAX, 1)), Some(text));
+    assert_eq!((refused(&mut durable, &steps(7, 1)), durable.len()), (None, OPERATIONS_MAX + 1), "those it has go on");
+
+    let mut durable = running();
+    let step =
+        |id: &str, bytes: usize| json!({"Id": id, "Type": "STEP", "Action": "SUCCEED", "Payload": "x".repeat(bytes)});
+    assert_eq!(refused(&mut durable, &[step("1", BYTES_MAX)]), None);
+    assert!(refused(&mut durable, &[step("2", 1)]).is_some());
+    for (length, is_id) in [(0, false), (1, true), (64, true), (65, false), (66, false)] {
+        let id = "i".repeat(length);
+        let text = format!("the id {id:?} has 1 to 64 characters");
+        assert_eq!(refused(&mut running(), &[step(&id, 1)]), (!is_id).then_some(text), "{length}");
+    }
+}
+
+#[test]
+fn a_callback_is_too_late_by_its_timeout_or_for_want_of_a_heartbeat() {
+    // Seconds: timeout and heartbeat, 0 as if there was none; when it is due, and what it has died of then.
+    for (timeout, heartbeat, due, kind) in [
+        (30, 0, 30, "Callback.Timeout"),
+        (30, 10, 10, "Callback.Heartbeat"),
+        (0, 10, 10, "Callback.Heartbeat"),
+        (10, 10, 10, "Callback.Timeout"),
+        (10, 20, 10, "Callback.Timeout"),
+    ] {
+        let mut durable = running();
+        let options = json!({"TimeoutSeconds": timeout, "HeartbeatTimeoutSeconds": heartbeat});
+        let start = json!({"Id": "1", "Type": "CALLBACK", "Action": "START", "CallbackOptions": options});
+        told(&mut durable, NOW, &[start]).unwrap();
+        assert_eq!(durable.due_ms(), Some(NOW + due * 1_000), "{options}");
+        assert!(!durable.has_changed(NOW + due * 1_000 - 1), "{options}");
+        assert!(durable.has_changed(NOW + due * 1_000), "{options}");
+        let one = durable.operations().next().unwrap();
+        assert_eq!(
+            (&one["Status"], &one["CallbackDetails"]["Error"]["ErrorType"]),
+            (&json!("TIMED_OUT"), &json!(kind))
+        );
+    }
+    let mut durable = running();
+    told(
+        &mut durable,
+        NOW,
+        &[json!({"Id": "1", "Type": "CALLBACK", "Action": "START", "CallbackOptions": {"TimeoutSeconds": 0}})],
+    )
+    .unwrap();
+    assert_eq!(durable.due_ms(), None, "it may wait for ever");
+}
+
+#[test]
+fn a_heartbeat_puts_off_the_next_one_and_not_the_timeout() {
+    let mut durable = running();
+    let options = json!({"TimeoutSeconds": 30, "HeartbeatTimeoutSeconds": 20});
+    told(&mut durable, NOW, &[json!({"Id": "1", "Type": "CALLBACK", "Action": "START", "CallbackOptions": options})])
+        .unwrap();
+    assert!(!durable.callback_heartbeat("cb-2", NOW), "there is none");
+    assert!(durable.callback_heartbeat("cb-1", NOW + 5_000));
+    assert_eq!(durable.due_ms(), Some(NOW + 25_000));
+    assert!(durable.callback_heartbeat("cb-1", NOW + 24_999));
+    assert_eq!(durable.due_ms(), Some(NOW + 30_000));
+    assert!(!durable.callback_heartbeat("cb-1", NOW + 30_000), "it is too late");
+}
+
+#[test]
+fn failures_are_counted_from_one_checkpoint_to_the_next() {
+    let mut durable = running();
+    assert_eq!([durable.failed(), durable.failed(), durable.failed()], [1, 2, 3]);
+    told(&mut durable, NOW, &[]).unwrap();
+    assert_eq!([durable.failed(), durable.failed()], [1, 2]);
+}
+
+#[test]
+fn it_says_that_the_code_has_changed_until_a_checkpoint_is_good() {
+    let mut durable = running();
+    let step = |name: &str| json!({"Id": "1", "Type": "STEP", "Name": name, "Action": "START"});
+    told(&mut durable, NOW, &[step("charge")]).unwrap();
+    assert_eq!(durable.misfit(), None);
+    let Err(Refused::NonDeterministic(text)) = told(&mut durable, NOW, &[step("refund")]) else {
+        panic!("it is refused")
+    };
+    assert_eq!(durable.misfit(), Some(text.as_str()));
+    told(&mut durable, NOW, &[step("charge")]).unwrap();
+    assert_eq!(durable.misfit(), None);
+}
+
+#[test]
+fn a_result_that_is_too_large_for_an_answer_is_written_before_it() {
+    let end = |action: &str, given: Value| {
+        let mut durable = running();
+        assert_eq!(durable.result(), None);
+        let mut update = json!({"Id": "run", "Type": "EXECUTION", "Action": action});
+        update.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+        assert_eq!(told(&mut durable, NOW, &[update]).unwrap(), Vec::<Value>::new(), "it is no operation");
+        durable.result().cloned().unwrap()
+    };
+    assert_eq!(end("SUCCEED", json!({"Payload": "[7]"})), Ok("[7]".into()));
+    assert_eq!(end("SUCCEED", json!({})), Ok("null".into()));
+    assert_eq!(end("FAIL", json!({"Error": {"ErrorType": "Lost"}})), Err(json!({"ErrorType": "Lost"})));
+}
+
+#[test]
+fn an_operation_tells_when_it_is_tried_again_and_whether_its_children_run_again() {
+    let mut durable = running();
+    let options = json!({"NextAttemptDelaySeconds": 10});
+    let step = |action: &str| json!({"Id": "1", "Type": "STEP", "Action": action, "StepOptions": options});
+    for (action, at_ms) in [("START", None), ("RETRY", Some(NOW + 10_000))] {
+        let told = told(&mut durable, NOW, &[step(action)]).unwrap();
+        assert_eq!(told[0]["StepDetails"]["NextAttemptTimestamp"].as_u64(), at_ms, "{action}");
+    }
+    let ready = &durable.invoked(6, NOW + 10_000, 100).0[1];
+    assert_eq!(
+        (&ready["Status"], ready["StepDetails"].get("NextAttemptTimestamp")),
+        (&json!("READY"), None),
+        "it may be tried now"
+    );
+    for (id, options, expected) in [
+        ("2", json!({"ReplayChildren": true}), true),
+        ("3", json!({"ReplayChildren": false}), false),
+        ("4", Value::Null, false),
+    ] {
+        let context = json!({"Id": id, "Type": "CONTEXT", "Action": "SUCCEED", "ContextOptions": options});
+        assert_eq!(
+            told(&mut durable, NOW, &[context]).unwrap()[0]["ContextDetails"]["ReplayChildren"],
+            expected,
+            "{id}"
+        );
+    }
 }

@@ -9,5 +9,7 @@ mod fate;
 mod order;
 pub mod protocol;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use queue::EventQueue;

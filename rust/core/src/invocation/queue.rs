@@ -325,3 +325,29 @@ impl Clocks {
 fn expiry_ns(settings: &Settings, (age_ms, at_ns): (u64, u64)) -> u64 {
     at_ns + settings.maximum_event_age_ms.saturating_sub(age_ms) * NS_PER_MS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_is_remembered_as_it_was_for_each_event_and_the_oldest_settings_go() {
+        let mut clocks = Clocks::default();
+        let at = |wall_ms: u64| Now { mono_ns: 5_000_000_000, wall_ms, entropy: 0 };
+        let shown = |clocks: &Clocks, number| clocks.wall_ms(number, &at(7));
+        assert_eq!(shown(&clocks, 0), 7, "none was set yet");
+        // Of two events each, the first comes when the clock is set by 100 ms, the second when it is off by a little less.
+        let set_to = |nth: u64| 1_000_000 + nth * SET_MS;
+        for nth in 0..CLOCKS_MAX as u64 {
+            clocks.follow(10 * nth, &at(set_to(nth)));
+            clocks.follow(10 * nth + 1, &at(set_to(nth) + SET_MS - 1));
+        }
+        for nth in 0..CLOCKS_MAX as u64 {
+            assert_eq!([0, 1, 9].map(|more| shown(&clocks, 10 * nth + more)), [set_to(nth); 3], "{nth}");
+        }
+        clocks.follow(1_000_000, &at(1));
+        let first = [0, 10, 20, 1_000_000].map(|number| shown(&clocks, number));
+        assert_eq!(first, [set_to(1), set_to(1), set_to(2), 1], "those before have the first that is known");
+        assert_eq!(clocks.0.len(), CLOCKS_MAX);
+    }
+}

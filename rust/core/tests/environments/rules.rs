@@ -56,6 +56,7 @@ fn play(machine: &mut Environments, now: &mut u64, step: &str, given: &Value) ->
         "configure" => machine.configure(Settings { provisioned: 0, ..settings(given) }),
         "replace" => machine.replace(),
         "stop" => machine.stop(),
+        "next" => return machine.next_due().map_or("never".into(), |due_ns| (due_ns / MS).to_string()),
         "counts" => {
             let counts = machine.counts();
             return format!(

@@ -59,6 +59,14 @@ fn placeholders_become_values() {
     ] {
         assert_eq!(transformer(template).expect(template).of(EVENT, &RESERVED), expected, "{template}");
     }
+    let spaced = "{\"detail\": {\"who\": {\"first name\" :\t[ 1 ,\r\n\"a  b\" ] }}}";
+    assert_eq!(transformer("\"<who>\"").unwrap().of(spaced, &RESERVED), "\"{first name:[1,a  b]}\"");
+}
+
+#[test]
+fn a_target_of_which_nothing_was_said_gets_the_event_as_it_came() {
+    let input = Input::parse("t", &InputTexts::default()).expect("an input");
+    assert_eq!((&input, input.of(EVENT, &RESERVED).as_ref()), (&Input::Event, EVENT));
 }
 
 /// Three hundred events of a megabyte were written into one text, which no target takes.
@@ -70,10 +78,34 @@ fn a_template_that_names_a_large_event_again_and_again_stays_bounded() {
     assert!((FILLED_BYTES_MAX + 1..FILLED_BYTES_MAX + (2 << 20)).contains(&length), "{length}");
 }
 
+/// What was cut off there would be short enough for a target, without its end.
+#[test]
+fn a_text_of_just_so_many_bytes_is_not_cut_off() {
+    let event = format!(r#"{{"detail":{{"id":"{}"}}}}"#, "x".repeat(FILLED_BYTES_MAX - 1));
+    let input = transformer("\"<id>\"").expect("a template");
+    let text = input.of(&event, &RESERVED);
+    assert_eq!((text.len(), text.ends_with('"')), (FILLED_BYTES_MAX + 1, true));
+}
+
+#[test]
+fn a_template_has_a_hundred_variables_at_most() {
+    let with = |count: usize| {
+        let paths: Vec<_> = (0..count).map(|at| (format!("v{at}"), "$".to_owned())).collect();
+        let transformer = Some(TransformerTexts { paths: &paths, template: "1" });
+        Input::parse("t", &InputTexts { transformer, ..InputTexts::default() }).err().map(|error| error.to_string())
+    };
+    assert_eq!(with(100), None);
+    for count in [101, 102] {
+        let text = format!("InputPathsMap for target t has {count} variables, at most 100.");
+        assert_eq!(with(count), Some(text));
+    }
+}
+
 #[test]
 fn wrong_inputs_are_refused_with_the_reason() {
     for (template, expected) in [
         ("{\"a\": <other>}", "InputTemplate for target t contains invalid placeholder other."),
+        ("\"<aws.events.event>\"", "InputTemplate for target t contains invalid placeholder aws.events.event."),
         (
             "\"<aws.events.event.json>\"",
             "InputTemplate for target t contains invalid placeholder aws.events.event.json.",
@@ -122,10 +154,11 @@ fn a_path_gives_what_stands_there_as_it_stands_there() {
     }
     let input = Input::parse("t", &InputTexts { input_path: Some("$.detail.no"), ..InputTexts::default() });
     assert_eq!(input.expect("an input").of(EVENT, &RESERVED), "null");
-    for path in
-        ["", "a", "$a", "$.", "$[", "$[a]", "$[-1]", "$['a'", "$..a", "$.a[?(@.b)]", &format!("$.{}", "a".repeat(256))]
-    {
+    for path in ["", "a", "$a", "$.", "$[", "$[]", "$[a]", "$[-1]", "$[+1]", "$['a'", "$..a", "$.a[?(@.b)]"] {
         assert!(Path::parse(path).is_err(), "{path}");
+    }
+    for (length, is_path) in [(256, true), (257, false)] {
+        assert_eq!(Path::parse(&format!("$.{}", "é".repeat(length - 2))).is_ok(), is_path, "{length} characters");
     }
 }
 
