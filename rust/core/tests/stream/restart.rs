@@ -1,6 +1,6 @@
 //! What a restart takes over: tries, the halves of a split; and what does not wait for a handler that never ends.
 
-use forebay_core::stream::checkpoint::{Checkpoint, Tried};
+use forebay_core::stream::checkpoint::{Checkpoint, Tried, WindowState};
 use forebay_core::stream::protocol::{Backoff, BatchId, Command, Outcome, Record, Report, Settings, Suspect};
 use forebay_core::stream::ShardMachine;
 use forebay_core::Now;
@@ -178,6 +178,29 @@ fn what_no_machine_can_go_on_from_is_told() {
     assert!(Checkpoint::starting_at(7, 11).flaw().is_some());
     let stray = Tried { lane: 1, last: None, runs: 0, failures: 0 };
     assert!(Checkpoint { tried: vec![stray], ..Checkpoint::starting_at(0, 1) }.flaw().is_some());
+    for (start_ms, has_flaw) in [(4, false), (5, true), (6, true)] {
+        let window = Some(WindowState { start_ms, end_ms: 5, state: "{}".into() });
+        let flaw = Checkpoint { window, ..Checkpoint::starting_at(0, 1) }.flaw();
+        assert_eq!(flaw.as_deref(), has_flaw.then_some("its window ends before it begins"), "{start_ms} to 5");
+    }
+}
+
+#[test]
+fn retries_of_a_final_invoke_are_counted_over_restarts() {
+    let settings = Settings { tumbling_window_ms: 30_000, ..settings(1, 2) };
+    let window = WindowState { start_ms: NOW.wall_ms - 60_000, end_ms: NOW.wall_ms - 30_000, state: "[7]".into() };
+    let mut checkpoint = Checkpoint { window: Some(window), ..Checkpoint::starting_at(0, 1) };
+    for nth in 1..=3 {
+        let mut machine = begun(&settings, &checkpoint, 0, Vec::new());
+        machine.due(&NOW);
+        let run = machine.poll();
+        let Some(Command::Run { batch, attempt, window: Some(window), .. }) = run else { panic!("{run:?}") };
+        assert_eq!((attempt, window.is_final, window.state.as_str()), (nth, true, "[7]"));
+        machine.completed(batch, &Outcome::Error, &NOW);
+        let (_, saved, discards) = told(&mut machine);
+        checkpoint = saved.unwrap();
+        assert_eq!((discards, checkpoint.window.is_none()), (usize::from(nth == 3), nth == 3));
+    }
 }
 
 /// A handler that never ends held up the suspects of its shard, and these every other lane.
