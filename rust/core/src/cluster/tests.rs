@@ -1,6 +1,7 @@
 //! Members on one store, with lost and late answers, cuts and pauses; and each mistake that must be seen.
 
 mod lost_take;
+mod moments;
 mod world;
 
 use proptest::prelude::*;

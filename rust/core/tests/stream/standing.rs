@@ -20,6 +20,7 @@ fn a_lane_tells_what_it_does() {
     let mut machine = fed(1, 2, 4);
     assert_eq!(runs(&mut machine).len(), 2);
     assert_eq!(lane(&machine, 0), Some(("running", Some(0), 2, 1, None)));
+    assert_eq!((machine.lanes_busy(), forebay_core::stream::status::lanes_waiting(&machine)), (2, 0));
     machine.completed(1, &Outcome::Error, &NOW);
     let retry_at_ns = NOW.mono_ns + 3_600_000_000_000;
     assert_eq!(lane(&machine, 1), Some(("waiting", Some(1), 2, 2, Some(retry_at_ns))));
@@ -48,4 +49,19 @@ fn a_record_tells_how_it_stands() {
     machine.completed(0, &success(), &NOW);
     let told = [(0, "done"), (1, "retried"), (0, "running"), (1, "waiting"), (0, "unread")];
     assert_eq!(standing(&machine), told);
+}
+
+#[test]
+fn a_shard_tells_how_much_it_holds_and_which_record_is_its_oldest() {
+    let mut machine = fed(1, 2, 4);
+    let told = |machine: &ShardMachine| (machine.in_flight(), machine.held(), machine.oldest());
+    let oldest = |position| Some((position, NOW.wall_ms));
+    assert_eq!(runs(&mut machine).len(), 2);
+    assert_eq!(told(&machine), (2, 4, oldest(0)));
+    machine.completed(0, &success(), &NOW);
+    assert_eq!(told(&machine), (2, 3, oldest(1)), "the lane's next one runs");
+    for (batch, left) in [(1, (2, 2, oldest(2))), (2, (1, 1, oldest(3))), (3, (0, 0, None))] {
+        machine.completed(batch, &success(), &NOW);
+        assert_eq!(told(&machine), left, "{batch}");
+    }
 }
