@@ -46,6 +46,10 @@ fn hostile_expressions_end_with_an_error() {
         "($s := $pad('x', 100000, 'x'); $s.$replace('x', $s))".to_owned(),
         "($s := $pad('x', 100000, 'x'); $s.$replace(/x/, $s))".to_owned(),
         "($s := $pad('x', 100000, 'x'); $replace($s, /x/, function($m){$s}))".to_owned(),
+        "$replace($pad('', 1000000, 'x'), /.+/, $pad('', 4000, '$0'), 0.5)".to_owned(),
+        matched("$replace($s, function(){$n(0, 100000)}, '')"),
+        matched("$replace($s, function(){$n(0, 100000)}, function($m){''})"),
+        matched("$replace('x', function(){$n(0, 0)}, $pad('', 4000, '$1'))"),
         "($s := $pad('x', 100000, 'x'); $join($map([1..1000], function($i){$s}), $s))".to_owned(),
         "($s := $pad('x', 100000, 'x'); $map([1..100000], function($i){$s & $i}))".to_owned(),
         "($f := function($a, $n){ $n = 0 ? $a : $f([$a, $a], $n - 1) }; $string($f([1], 40)))".to_owned(),
@@ -99,6 +103,12 @@ fn hostile_expressions_end_with_an_error() {
         assert!(ended.is_err(), "{name}");
         assert!(started.elapsed() < Duration::from_secs(20), "{name}: {:?}", started.elapsed());
     }
+}
+
+/// What is done with a matcher of its own, which finds a long text again and again, and goes back for it.
+fn matched(done: &str) -> String {
+    let next = "{'match': '', 'start': $a, 'end': $b, 'groups': [$s], 'next': function(){$n($b, $a)}}";
+    format!("($s := $pad('x', 100000, 'x'); $n := function($a, $b){{{next}}}; {done})")
 }
 
 /// What is done with two values that are small, and large as JSON.

@@ -87,8 +87,8 @@ fn jsonata(
     let Some(guards) = documents.budget.guards(documents) else {
         return Err(EvaluationError::query("The turn is made again, with more time", ""));
     };
-    if template.is_hindered(&guards) {
-        // Perhaps by its own evaluation, which was left behind where others waited and ends soon. A short turn does not wait.
+    if !documents.budget.is_short() && template.is_hindered(&guards) {
+        // Perhaps by its own evaluation, which was left behind where others waited and ends soon.
         documents.budget.pause(|| template.await_place(&guards));
     }
     let mut states = Map::new();

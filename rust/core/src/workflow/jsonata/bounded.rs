@@ -117,7 +117,9 @@ fn one_text_has_no_more_bytes_than_a_value_may() {
         ("$length($replace($s, 'x', $s))", 40 + 40 * 40),
         ("$length($s.$replace('x', $s))", 40 + 40 * 40),
         ("$length($s.$replace(/x/, $s))", 40 + 40 * 40),
-        ("$length($replace($s, /x/, '$0$0'))", 40 + 40 * 84),
+        ("$length($replace($s, /x/, '$0$0'))", 40 + 40 * 4 + 2 * 40),
+        ("$length($replace($s, /x/, '$0$0', 2.5))", 40 + 3 * 4 + 2 * 40),
+        ("$length($replace($s, 'x', '$$'))", 40 + 40 * 2 + 2 * 40),
         ("$length($replace($s, 'x', $s, 3))", 40 + 3 * 40),
         ("$length($s.$replace('x', $s, 3))", 40 + 3 * 40),
         ("$length($s.$replace(/x/, $s, 3))", 40 + 3 * 40),
@@ -126,6 +128,20 @@ fn one_text_has_no_more_bytes_than_a_value_may() {
         let enough = evaluate(text, &few(bytes, 10_000));
         assert!(enough.is_ok(), "{text}: {enough:?}");
         let refused = evaluate(text, &few(bytes - 1, 10_000));
+        assert!(refused.as_ref().is_err_and(|error| error.is_limit), "{text}: {refused:?}");
+    }
+}
+
+/// A function may find any text at each place: `$1` may stand for a whole value.
+#[test]
+fn what_a_matcher_of_its_own_finds_is_taken_for_the_most_that_it_may_be() {
+    let found = "function($t){{'match': 'x', 'start': 0, 'end': 1, 'groups': ['ab'], 'next': function(){null}}}";
+    for (replacement, bytes) in [("'yy'", 3 * (2 + 2)), ("'$1'", 3 * (2 + 2 + 1_000)), ("function($m){'y'}", 3 * 2 + 1)]
+    {
+        let text = format!("$length($replace('xx', {found}, {replacement}))");
+        let enough = evaluate(&text, &few(1_000, bytes));
+        assert!(enough.is_ok(), "{text}: {enough:?}");
+        let refused = evaluate(&text, &few(1_000, bytes - 1));
         assert!(refused.as_ref().is_err_and(|error| error.is_limit), "{text}: {refused:?}");
     }
 }

@@ -290,24 +290,35 @@ fn replace(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Out
         _ => (context, written),
     };
     let bytes = text.as_str().map_or(0, str::len);
+    let most = bytes.saturating_add(1);
     match rest {
         [pattern, JValue::String(replacement), limit @ ..] => {
-            // `$0` in a replacement is as long as the text at most.
-            let longest = replacement.len().saturating_add(replacement.matches('$').count().saturating_mul(bytes));
-            let built = |matches: usize| bytes.saturating_add(matches.saturating_mul(longest));
-            let most = built(bytes.saturating_add(1));
-            // Few enough replacements need no count before they are made.
-            if most <= shared.guards.value_bytes_max {
-                let done = hand_on("replace", arguments, shared, facts)?;
-                shared.build(done.as_str().map_or(0, str::len))?;
-                return Ok(done);
+            let dollars = replacement.matches('$').count();
+            let limit = limit.first().and_then(JValue::as_f64).map_or(usize::MAX, |limit| limit.ceil() as usize);
+            if is_matcher(pattern) {
+                // It may have found any text at each place, and go back for it.
+                let found = dollars.saturating_mul(shared.guards.value_bytes_max).saturating_add(bytes);
+                if most.saturating_mul(replacement.len().saturating_add(found)) > shared.guards.built_bytes_max {
+                    return Err(Failure::Limit(MEMORY.to_owned()).into());
+                }
+            } else {
+                // Matches do not overlap: what stands for one `$` is as long as the text over all of them.
+                let built = |matches: usize| {
+                    let found = dollars.saturating_add(1).saturating_mul(bytes);
+                    matches.saturating_mul(replacement.len()).saturating_add(found)
+                };
+                if built(most) > shared.guards.value_bytes_max {
+                    shared.build(built(matches(text, pattern, limit).unwrap_or(most)))?;
+                    return hand_on("replace", arguments, shared, facts);
+                }
             }
-            let limit = limit.first().and_then(JValue::as_f64).map_or(usize::MAX, |limit| limit as usize);
-            shared.build(matches(text, pattern).map_or(most, |matches| built(matches.min(limit))))?;
-            hand_on("replace", arguments, shared, facts)
+            // Few enough replacements need no count before they are made.
+            let done = hand_on("replace", arguments, shared, facts)?;
+            shared.build(done.as_str().map_or(0, str::len))?;
+            Ok(done)
         }
-        [_, replacement, ..] if replacement.is_function() => {
-            shared.build(bytes)?;
+        [pattern, replacement, ..] if replacement.is_function() => {
+            shared.build(if is_matcher(pattern) { bytes.saturating_mul(most) } else { bytes })?;
             let mut args = names(written);
             let at = written.len() - rest.len() + 1;
             args[at] = counting(std::mem::replace(&mut args[at], AstNode::Null));
@@ -317,12 +328,19 @@ fn replace(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Out
     }
 }
 
-/// How often a pattern that is no function is in a text.
-fn matches(text: &JValue, pattern: &JValue) -> Option<usize> {
+/// Whether a pattern is a function of the program.
+fn is_matcher(pattern: &JValue) -> bool {
+    pattern.is_function() && !pattern.is_regex()
+}
+
+/// How often a pattern that is no function is in a text, up to so many times.
+fn matches(text: &JValue, pattern: &JValue, most: usize) -> Option<usize> {
     let text = text.as_str()?;
     match pattern {
-        JValue::String(pattern) => Some(text.matches(&**pattern).count()),
-        JValue::Regex { pattern, flags } => Some(string::build_regex(pattern, flags).ok()?.find_iter(text).count()),
+        JValue::String(pattern) => Some(text.matches(&**pattern).take(most).count()),
+        JValue::Regex { pattern, flags } => {
+            Some(string::build_regex(pattern, flags).ok()?.find_iter(text).take(most).count())
+        }
         _ => None,
     }
 }

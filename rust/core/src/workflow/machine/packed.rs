@@ -67,11 +67,9 @@ fn pack_within(mut events: Vec<Event>, body_max: usize) -> Vec<u8> {
         *text = NUMBERS.get(number).cloned().unwrap_or_else(|| number.to_string().into());
     }
     let json = serde_json::to_vec(&events).unwrap_or_default();
-    let mut body = Vec::new();
-    for part in std::iter::once(json.as_slice()).chain(texts.iter().map(|text| text.as_str().as_bytes())) {
-        body.extend((part.len() as u32).to_le_bytes());
-        body.extend(part);
-    }
+    let parts: Vec<&[u8]> = std::iter::once(&*json).chain(texts.iter().map(|text| text.as_str().as_bytes())).collect();
+    let lengths: Vec<[u8; 4]> = parts.iter().map(|part| (part.len() as u32).to_le_bytes()).collect();
+    let body = lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]).collect::<Vec<_>>().concat();
     if body.len() > body_max {
         for text in events.iter_mut().flat_map(|event| event.kind.texts_mut()) {
             *text = text.as_str().parse().ok().and_then(|number: usize| texts.get(number).cloned()).unwrap_or_default();
