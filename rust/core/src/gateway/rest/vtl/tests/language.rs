@@ -91,6 +91,14 @@ fn numbers_are_read_and_reckoned() {
 }
 
 #[test]
+fn a_place_in_a_list_is_a_whole_number() {
+    for (at, expected) in [("1", true), ("'1'", true), ("1.0", true), ("1.5", false), ("'b'", false)] {
+        let told = render(&format!("#set($l = ['a', 'b'])$l.get({at})"));
+        assert_eq!(told == "b", expected, "{at}: {told}");
+    }
+}
+
+#[test]
 fn lists_and_maps_are_written_and_changed() {
     check(&[
         ("#set($x = [])$x.size()$x #set($x = [ ])$x #set($x = [ 1 , 'a', [2] ])$x", "0[] [] [1, a, [2]]"),
