@@ -99,6 +99,11 @@ fn a_place_in_a_list_is_a_whole_number() {
 }
 
 #[test]
+fn a_loop_that_is_left_nests_no_deeper() {
+    assert_eq!(render(&("#foreach($x in [1])#if(true)#break#end#end".repeat(300) + "!")), "!");
+}
+
+#[test]
 fn lists_and_maps_are_written_and_changed() {
     check(&[
         ("#set($x = [])$x.size()$x #set($x = [ ])$x #set($x = [ 1 , 'a', [2] ])$x", "0[] [] [1, a, [2]]"),
