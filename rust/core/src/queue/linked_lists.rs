@@ -108,3 +108,23 @@ impl LinkedLists {
         link
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_so_many_links_is_kept_when_the_last_one_goes() {
+        for (count, keeps) in [(10, true), (LINKS_KEPT, true), (LINKS_KEPT + 1, false)] {
+            let (mut lists, mut ends) = (LinkedLists::default(), Ends::default());
+            for number in 0..count as u64 {
+                lists.insert(&mut ends, number);
+            }
+            for number in 0..count as u64 {
+                assert!(lists.numbers.capacity() > 0);
+                assert_eq!(lists.pop(&mut ends), Some(number));
+            }
+            assert_eq!((lists.pop(&mut ends), lists.numbers.capacity() > 0), (None, keeps), "{count}");
+        }
+    }
+}
