@@ -173,7 +173,7 @@ fn each_name_has_facts_of_its_own() {
     let names: Vec<String> = (0..5_000).map(|number| format!("n{number}")).collect();
     catalogue.learn(7, names.iter().cloned(), names.iter().map(|name| (&**name, "read", &**name)));
     for name in &names {
-        assert_eq!(catalogue.facts(7, name).unwrap().read, [name.clone()]);
+        assert_eq!(catalogue.facts(7, name).unwrap().read, std::slice::from_ref(name));
         assert!(catalogue.facts(8, name).is_none());
     }
 }
