@@ -38,6 +38,7 @@ HOSTS = {
     "github.com",
     "json-schema.org",  # the name of a dialect: nothing is fetched
     "keepachangelog.com",
+    "prng.di.unimi.it",
     "mariadb.com",
     "opentelemetry.io",
     "prometheus.io",
@@ -50,6 +51,7 @@ HOSTS = {
     "ID.execute-api.us-east-1.amazonaws.com",
     "made1.execute-api.eu-west-1.amazonaws.com",
     "sqs.eu-west-1.amazonaws.com",
+    "sqs.local.amazonaws.com",  # what an integration in the region of `forebay` is told to call
     "queue.amazonaws.com",  # the names of XML namespaces: nothing is fetched
     "cloudformation.amazonaws.com",
     "s3.amazonaws.com",
