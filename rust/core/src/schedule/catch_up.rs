@@ -88,7 +88,7 @@ impl Schedule {
     /// nothing is left of it.
     fn latest_between(&self, due_ms: u64, before_ms: u64, next: Option<u64>) -> u64 {
         let (mut latest, mut none_from) = (due_ms, before_ms);
-        for _ in 0..u64::BITS {
+        while latest < none_from {
             let middle = latest.midpoint(none_from);
             match self.next_after(middle) {
                 Some(later) if Some(later) != next => latest = later,

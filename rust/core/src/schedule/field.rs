@@ -5,22 +5,19 @@ pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) min: u16,
     pub(super) max: u16,
-    pub(super) step_max: u16,
     /// Names of the values from `min` on, in capitals.
     pub(super) names: &'static [&'static str],
     /// A range may run over the end: `FRI-MON`, `22-2`.
     pub(super) wraps: bool,
 }
 
-pub(super) const MINUTES: Field = Field { name: "minutes", min: 0, max: 59, step_max: 59, names: &[], wraps: true };
-pub(super) const HOURS: Field = Field { name: "hours", min: 0, max: 23, step_max: 23, names: &[], wraps: true };
-pub(super) const DAYS_OF_MONTH: Field =
-    Field { name: "day of month", min: 1, max: 31, step_max: 31, names: &[], wraps: true };
+pub(super) const MINUTES: Field = Field { name: "minutes", min: 0, max: 59, names: &[], wraps: true };
+pub(super) const HOURS: Field = Field { name: "hours", min: 0, max: 23, names: &[], wraps: true };
+pub(super) const DAYS_OF_MONTH: Field = Field { name: "day of month", min: 1, max: 31, names: &[], wraps: true };
 pub(super) const MONTHS: Field = Field {
     name: "month",
     min: 1,
     max: 12,
-    step_max: 12,
     names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
     wraps: true,
 };
@@ -28,11 +25,10 @@ pub(super) const DAYS_OF_WEEK: Field = Field {
     name: "day of week",
     min: 1,
     max: 7,
-    step_max: 7,
     names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
     wraps: true,
 };
-pub(super) const YEARS: Field = Field { name: "year", min: 1970, max: 2199, step_max: 229, names: &[], wraps: false };
+pub(super) const YEARS: Field = Field { name: "year", min: 1970, max: 2199, names: &[], wraps: false };
 
 impl Field {
     /// Tell `add` each value of a list: `1,5-8,*/15,0/5`.
@@ -72,8 +68,9 @@ impl Field {
     }
 
     fn step(&self, text: &str) -> Result<u16, String> {
-        let allowed = format!("a step is 1 to {}", self.step_max);
-        number(text).filter(|step| (1..=self.step_max).contains(step)).ok_or_else(|| self.wrong(text, &allowed))
+        let max = if self.wraps { self.max } else { self.max - self.min };
+        let allowed = format!("a step is 1 to {max}");
+        number(text).filter(|step| (1..=max).contains(step)).ok_or_else(|| self.wrong(text, &allowed))
     }
 
     /// Say what is wrong with a piece of this field.
