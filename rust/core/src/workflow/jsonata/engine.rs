@@ -137,9 +137,7 @@ impl Session {
             context.bind("states".to_owned(), object(fields));
         }
         let mut evaluator = Evaluator::with_options(context, options(&shared));
-        for program in programs {
-            register(&mut evaluator, &program.facts, &shared);
-        }
+        register(&mut evaluator, &all_facts(programs), &shared);
         Self { evaluator, shared, root: JValue::Undefined }
     }
 
@@ -184,7 +182,21 @@ pub(super) fn options(shared: &Shared) -> EvaluatorOptions {
     }
 }
 
-/// Give the evaluator the functions that a program uses and jsonata-core lacks, or lacks a guard in.
+/// What programs use between them. They have one set of functions, and a function that is given another one must find what that one calls,
+/// whichever program gave it.
+fn all_facts(programs: &[&Program]) -> Arc<Facts> {
+    if let [program] = programs {
+        return Arc::clone(&program.facts);
+    }
+    let mut all = Facts::default();
+    for program in programs {
+        all.variables.extend(program.facts.variables.iter().cloned());
+        all.guards.extend(&program.facts.guards);
+    }
+    Arc::new(all)
+}
+
+/// Give the evaluator the functions that programs use and jsonata-core lacks, or lacks a guard in.
 pub(super) fn register(evaluator: &mut Evaluator, facts: &Arc<Facts>, shared: &Rc<Shared>) {
     let mut give = |name: &str, function: Given| {
         let (shared, facts) = (Rc::clone(shared), Arc::clone(facts));

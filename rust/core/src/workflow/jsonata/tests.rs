@@ -335,6 +335,22 @@ fn a_function_in_a_variable_takes_the_context_for_what_is_left_out() {
     );
 }
 
+/// Each expression of a field gave its own functions, so that a replacement that calls `$string` found none after another expression
+/// that calls `$replace` too.
+#[test]
+fn a_function_finds_what_it_calls_whatever_else_the_field_has() {
+    let template = json!({
+        "a": "{% $replace('x', /x/, function($m){ $string(1) & 'a' }) %}",
+        "b": "{% $replace('x', /x/, 'y') %}",
+        "c": "{% 'x' ~> $replace(/x/, function($m){ $pad('z', 2, '-') & $parse('1') }) %}",
+    });
+    let (states, variables) = (states(), Map::new());
+    let bindings = Bindings { states: &states, variables: &variables, now_ms: 0 };
+    let template = JsonataTemplate::parse(&template, "Output").unwrap();
+    let value = template.evaluate(&bindings, &Guards::default(), &mut Counting(0), &|| false);
+    assert_eq!(value, Ok(json!({"a": "1a", "b": "y", "c": "z-1"})));
+}
+
 #[test]
 fn a_program_may_give_the_names_of_guarded_functions_to_its_own() {
     check("($string := 5; $string + 1)", json!(6));
