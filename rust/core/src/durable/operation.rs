@@ -126,7 +126,9 @@ impl Operation {
         match self.kind {
             Kind::Wait => self.over(Status::Succeeded, now_ms),
             Kind::Callback => {
-                let is_heartbeat = self.next_ms.is_none_or(|at_ms| at_ms > now_ms);
+                // Nobody may have looked for long: what was over first tells why.
+                let heartbeat_ms = self.heartbeat_due_ms.unwrap_or(u64::MAX);
+                let is_heartbeat = self.next_ms.is_none_or(|at_ms| heartbeat_ms < at_ms);
                 let (kind, text) = if is_heartbeat {
                     ("Callback.Heartbeat", "Callback timed out on heartbeat")
                 } else {
