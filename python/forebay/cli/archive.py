@@ -10,6 +10,7 @@ from uuid import uuid4
 import click
 
 from forebay._model.archive import ReplaySettings
+from forebay._model.plural import counted
 from forebay.cli import moments
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
@@ -62,7 +63,9 @@ def delete(*, name: str, yes: bool, store: StorePlace, output: str) -> None:
     with connect(store) as connection:
         described = connection.ask("archive.describe", name=name)
         if not yes:
-            click.confirm(f"Delete archive {name} with its {described['events']} events?", abort=True, err=True)
+            click.confirm(
+                f"Delete archive {name} with its {counted(described['events'], 'event')}?", abort=True, err=True
+            )
         connection.ask("archive.delete", name=name)
     show({"archive": name}, output, text=f"deleted archive {name}")
 
@@ -126,7 +129,7 @@ def start(
     if status["ended_ms"] is not None:
         seconds = max(status["ended_ms"] - status["started_ms"], 1) / 1000
         took = f" in {seconds:.1f} s, {status['events'] / seconds:,.0f} a second"
-    text = f"replay {settings.name} {status['state']}: {status['events']} events{took}"
+    text = f"replay {settings.name} {status['state']}: {counted(status['events'], 'event')}{took}"
     show(unpacked(status), output, text=text)
 
 

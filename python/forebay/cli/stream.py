@@ -56,7 +56,7 @@ def _lost(stream: dict[str, Any]) -> str:
     )
     more = "\nand more: forebay doctor tells all" if len(stream["lost"]) > RANGES_MAX else ""
     lost = counted(stream["lost_records"], "record")
-    return f"{lost} of {stream['name']} were lost to damage before a salvage, and are counted above:\n{ranges}{more}"
+    return f"lost to damage before a salvage, and counted above: {lost} of {stream['name']}\n{ranges}{more}"
 
 
 @stream.command()

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use forebay_store::attempt_journal::{torn_off, Ailments, BETWEEN_LOOKS, LOOKS, WITHOUT_SLOTS};
+use forebay_store::damage_advice::numbers;
 use forebay_store::directory::Directory;
 use forebay_store::sqlite::witness::{Testimony, Witness};
 
@@ -28,7 +29,7 @@ impl Beside {
             (Ok(testimony), Some(commits)) => {
                 let seen = testimony.seen();
                 if commits < seen {
-                    found.tell(&format!("the commits {}..={seen} were acknowledged and are missing", commits + 1));
+                    found.tell(&format!("acknowledged commits are missing: {}", numbers(commits + 1, seen)));
                 }
                 if let Some(ailment) = testimony.ailment(commits) {
                     found.tell(&format!("{ailment}; a start begins it anew"));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_store::chunk::Chunk;
+use forebay_store::damage_advice::numbers;
 use forebay_store::format::keys::{MIGRATING, MOVED};
 use forebay_store::migrate::moved_to;
 use forebay_store::port::{ShardId, StoreError, Table};
@@ -209,10 +210,11 @@ impl Survey {
 
     fn check_gap(&mut self, shard: ShardId, next: u64, found: u64) {
         if next < found {
-            self.damage.tell(&format!("the positions {next}..{found} of shard {shard} are missing"));
+            let positions = numbers(next, found - 1);
+            self.damage.tell(&format!("positions of shard {shard} are missing: {positions}"));
         } else if next > found {
-            self.damage
-                .tell(&format!("the positions {found}..{next} of shard {shard} are there twice or beyond its end"));
+            let positions = numbers(found, next - 1);
+            self.damage.tell(&format!("positions of shard {shard} are there twice or beyond its end: {positions}"));
         }
     }
 

@@ -166,8 +166,8 @@ fn a_place_without_a_store_is_named_and_nothing_is_made_there() {
 fn every_kind_of_damage_is_told_and_the_rest_is_saved() {
     let cases: [(&str, &str, u64, u64); 7] = [
         ("UPDATE chunk SET body = zeroblob(length(body)) WHERE id = 2000", "position 2000 of shard 0", 200, 0),
-        ("DELETE FROM chunk WHERE id = 5800", "positions 5800..6000 of shard 0 are missing", 200, 0),
-        ("DELETE FROM chunk WHERE id = 1000", "positions 1000..1200 of shard 0 are missing", 200, 0),
+        ("DELETE FROM chunk WHERE id = 5800", "positions of shard 0 are missing: 5800 to 5999", 200, 0),
+        ("DELETE FROM chunk WHERE id = 1000", "positions of shard 0 are missing: 1000 to 1199", 200, 0),
         ("DELETE FROM row WHERE tab = 5 AND key = CAST('row 07' AS BLOB)", "68 rows were written, 67 are whole", 0, 1),
         ("UPDATE row SET value = x'00' WHERE tab = 6 AND key = CAST('row 07' AS BLOB)", "row 07", 0, 1),
         ("DELETE FROM row WHERE tab = 0 AND key = x'00000000'", "position 1000 of shard 0 belongs to no log", 0, 0),
@@ -231,7 +231,7 @@ fn lost_commits_are_told() {
     open(dir.path()).unwrap().commit(&[append(1, 130, 1)]).unwrap();
     fs::write(dir.path().join("forebay.db"), older).unwrap();
     let Report { damage, .. } = examine(dir.path()).unwrap();
-    assert_eq!(damage, ["the commits 33..=33 were acknowledged and are missing"]);
+    assert_eq!(damage, ["acknowledged commits are missing: 33"]);
 }
 
 #[test]

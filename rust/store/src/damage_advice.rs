@@ -1,8 +1,16 @@
-//! What to do about damage: said here, and handed on with every error that tells of some.
+//! What is said of damage everywhere: which numbers are missing, and what to do about it, which every error that tells of some has.
 
 use std::path::Path;
 
 use crate::port::StoreError;
+
+/// Numbers of commits or positions as people write them, both ends included: `3 to 9`, or `3` alone.
+pub fn numbers(first: u64, last: u64) -> String {
+    if first == last {
+        return first.to_string();
+    }
+    format!("{first} to {last}")
+}
 
 /// An error with what is damaged, where, and what to do next, if it tells of damage.
 pub fn advised(directory: Option<&Path>, error: StoreError) -> StoreError {
@@ -24,8 +32,8 @@ mod tests {
     #[test]
     fn the_file_that_is_damaged_is_named_once() {
         let said = |what: &str| advised(Some(Path::new("/data")), StoreError::Corrupt(what.into())).to_string();
-        assert!(said("the commits 2..=3 are missing. Whoever removes the file `acknowledged`")
-            .contains("/data/forebay.db: the commits"));
+        assert!(said("acknowledged commits are missing: 2. Whoever removes the file `acknowledged`")
+            .contains("/data/forebay.db: acknowledged commits"));
         assert!(!said("the file /data/attempts is not an attempts file").contains("forebay.db"));
     }
 }

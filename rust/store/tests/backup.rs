@@ -188,7 +188,7 @@ fn a_copy_that_is_ended_leaves_nothing_and_one_that_is_killed_is_taken_for_no_st
     assert!(matches!(told[..], [(copied, all)] if 0 < copied && copied < all), "{told:?}");
     assert!(!into.exists(), "{:?}", names(&into));
     let refused = open(&killed).unwrap_err().to_string();
-    assert!(refused.contains("were acknowledged and are missing"), "{refused}");
+    assert!(refused.contains("acknowledged commits are missing"), "{refused}");
 }
 
 #[test]

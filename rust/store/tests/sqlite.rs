@@ -244,7 +244,7 @@ fn no_flipped_bit_in_the_write_ahead_log_loses_a_commit_without_a_word() {
     image.lay(dir.path());
     let refused = open(dir.path()).unwrap_err();
     assert!(
-        matches!(&refused, StoreError::Corrupt(text) if text.contains("were acknowledged and are missing")),
+        matches!(&refused, StoreError::Corrupt(text) if text.contains("acknowledged commits are missing")),
         "{refused}"
     );
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{params, Connection, MAIN_DB};
 
+use crate::damage_advice::numbers;
 use crate::directory::{open_private, sync_directory};
 use crate::fp;
 use crate::port::{Durability, ShardId, StoreError};
@@ -98,10 +99,10 @@ fn take(handle: &Handle, durability: Durability, witness: &Witness) -> Result<(C
 
 fn lost(found: u64, seen: u64) -> StoreError {
     StoreError::Corrupt(format!(
-        "the commits {}..={seen} were acknowledged and are missing (forebay.db-wal was damaged or removed, or an older copy was put \
-         back). Whoever removes the file `acknowledged` beside it goes on without them: what they put and sent is gone, what they \
-         had handled is handled again, and their sequence numbers are given out anew",
-        found + 1
+        "acknowledged commits are missing: {} (forebay.db-wal was damaged or removed, or an older copy was put back). Whoever \
+         removes the file `acknowledged` beside it goes on without them: what they put and sent is gone, what they had handled \
+         is handled again, and their sequence numbers are given out anew",
+        numbers(found + 1, seen)
     ))
 }
 

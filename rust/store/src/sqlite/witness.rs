@@ -57,7 +57,8 @@ impl Witness {
         let mut read = 0;
         while read < NOTE {
             match self.file.read_at(&mut note[read..], read as u64) {
-                Ok(0) if read == 0 => return Ok(Testimony::Nothing("is empty")),
+                // A start has made it by now if it was missing.
+                Ok(0) if read == 0 => return Ok(Testimony::Nothing("is missing or empty")),
                 Ok(0) => return Ok(Testimony::Nothing("is cut off")),
                 Ok(more) => read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
