@@ -56,6 +56,8 @@ def test_the_last_key_can_be_revoked_and_lets_nobody_in(tmp_path):
     assert "nobody is let in until there is one" in said("keys", "list", *place).stdout
     told = said("env", *place).stdout
     assert "AWS_ACCESS_KEY_ID=forebay" not in told
+    # It spoke of a key as if it were still let in.
+    assert "# every key was revoked, so nobody is let in" in told
     # A token of AWS's is refused with a right key, and a profile may have that key.
     assert ("unset AWS_SESSION_TOKEN" in told, "PROFILE" in told) == (True, False)
     (tmp_path / "aws-keys.json").unlink()

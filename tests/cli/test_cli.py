@@ -376,6 +376,9 @@ def test_an_event_is_accepted_given_up_shown_edited_and_run_again(place, service
     service.wait_for("billed 8")
     assert asked(place, "dlq", "list") == {"failures": [], "next": None, "queues": []}
     assert "redriven" in [fact["what"] for fact in asked(place, "why", request)["facts"]]
+    # A misspelt name was answered as if its failures had been accepted.
+    nothing = forebay(place, "dlq", "redrive", "--function", "bil").stdout
+    assert nothing == "nothing of bil is listed that can run again: `forebay dlq list` shows what is\n"
 
 
 def test_all_of_a_function_is_run_again_at_a_rate_with_a_bar_for_people_and_json_for_programs(place, service):
@@ -434,7 +437,7 @@ def test_the_doctor_tells_a_whole_store_from_a_damaged_one_and_saves_what_is_who
     report = asked(place, "doctor", "data", status=1)
     assert not report["whole"]
     assert report["findings"] == len(report["damage"]) > 0
-    assert any("acknowledged and are missing" in finding for finding in report["damage"])
+    assert any("acknowledged commits are missing" in finding for finding in report["damage"])
     assert "--salvage" in forebay(place, "doctor", "data", status=1).stdout
     saved = asked(place, "doctor", "data", "--salvage", "saved", status=1)
     limits = report.pop("memory_limits")

@@ -274,6 +274,10 @@ def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
             "2 attempts were in flight when a process died here: what they held runs again unless it was handled since, each",
         ),
         (
+            {"what": "interrupted", "of": "", "attempts": 1},
+            "1 attempt was in flight when a process died here: what it held runs again unless it was handled since, each",
+        ),
+        (
             {"what": "undelivered", "of": "bill", "destinations": ["queue:q"], "tries": 9, "id": "1-0-2"},
             "function bill: its destination queue q was not told of a failure, after 9 tries: listed as 1-0-2",
         ),

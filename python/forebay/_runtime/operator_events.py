@@ -103,6 +103,8 @@ class OperatorEvents:
 
     def _write(self, event: dict[str, Any], others: int) -> None:
         event["destinations"] = [self._shown(name) for name in event.get("destinations", ())]
+        if "dead_letter" in event:
+            event["dead_letter"] = self._shown(event["dead_letter"])
         event["metrics_page"] = self.metrics_page
         event["decorator"] = self.decorators.get(str(event["of"]).partition(":")[0], "function")
         text = _TEXTS[event["what"]](event)
@@ -209,6 +211,8 @@ def _undelivered(event: dict[str, Any]) -> str:
     if _is_routed(event):
         giver = f"rule {event['of']}: its target" if "/" in event["of"] else "a schedule: its target"
         what = f"{giver} {destination} did not take an event"
+    if "dead_letter" in event:
+        return f"{what}, after {tries}: it goes to {event['dead_letter']}, see `forebay why`"
     return f"{what}, after {tries}: listed as {event['id']}, see `forebay dlq show {event['id']}`"
 
 
@@ -231,11 +235,11 @@ def _metrics(event: dict[str, Any]) -> str:
 
 def _interrupted(event: dict[str, Any]) -> str:
     attempts = event["attempts"]
-    were = "attempt was" if attempts == 1 else "attempts were"
+    were, held = ("attempt was", "it held") if attempts == 1 else ("attempts were", "they held")
     return (
-        f"{attempts:,} {were} in flight when a process died here: what they held runs again unless it was handled since, each "
-        "alone, and no other batch, event or task begins until that has ended; what was alone in flight at three deaths is "
-        "given up (RuntimeInterrupted)"
+        f"{attempts:,} {were} in flight when a process died here: what {held} runs again unless it was handled since, each "
+        "alone, and no other batch, event or task begins until that has ended; what runs alone at three more deaths is given "
+        "up (RuntimeInterrupted)"
     )
 
 

@@ -131,6 +131,8 @@ def env(*, host: str, port: int, region: str, store: StorePlace) -> None:
         lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]
         # JavaScript's SDK takes the profile before these two. Where there are keys, a profile may have one of them.
         lines.append("unset AWS_PROFILE AWS_DEFAULT_PROFILE")
+    elif not _read(store):
+        lines.append("# every key was revoked, so nobody is let in: `forebay aws keys create` makes one")
     else:
         lines.append("# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: as `forebay aws keys create` has shown them")
     click.echo("\n".join(lines))

@@ -146,8 +146,10 @@ def redrive(
     if dry_run:
         show(unpacked(messages), output, text=listed_text)
         return
-    accepted = f"accepted: {redriven:,}, to be run again one after the other; `forebay dlq list` shows what fails again"
-    show({"redriven": redriven}, output, text=accepted if queue is None else f"moved: {redriven:,}")
+    text = f"accepted: {redriven:,}, to be run again one after the other; `forebay dlq list` shows what fails again"
+    if function is not None and not messages:
+        text = f"nothing of {function} is listed that can run again: `forebay dlq list` shows what is"
+    show({"redriven": redriven}, output, text=text if queue is None else f"moved: {redriven:,}")
 
 
 def _redrive_all(

@@ -67,7 +67,9 @@ def doctor(ctx: click.Context, named: StorePlace | None, store: StorePlace, salv
         lines += moved_text(report)
         lines += [] if report["whole"] else [_ADVICE.format(store=store)]
         lines += [] if report["access_keys"] is None else [report["access_keys"]]
-        show(report, output, text="\n".join([*lines, _memory_line(report["memory_limits"])]))
+        # Of a damaged store nobody wants to know it.
+        lines += [_memory_line(report["memory_limits"])] if report["whole"] else []
+        show(report, output, text="\n".join(lines))
         if report["access_keys"] is not None:
             ctx.exit(_DAMAGED)
     else:
