@@ -107,6 +107,20 @@ fn a_batch_is_cut_after_a_restart_as_it_was_tried_before() {
     assert_eq!(told(&mut machine).0[0].1, [0, 1, 2, 3]);
 }
 
+/// A checkpoint of before its lane has read them would let them begin with all their retries.
+#[test]
+fn what_was_tried_before_a_restart_is_told_before_it_is_cut_again() {
+    let tried = |last| Tried { lane: 0, last, runs: 1, failures: 1 };
+    let before = vec![tried(Some(3)), tried(Some(4)), tried(None)];
+    // (everything below this is done, so many of them are over)
+    for (mark, over) in [(0, 0), (3, 0), (4, 1), (5, 2)] {
+        let checkpoint = Checkpoint { tried: before.clone(), ..Checkpoint::starting_at(mark, 1) };
+        let mut machine = ShardMachine::new(settings(10, 3), checkpoint);
+        machine.appended(20);
+        assert_eq!(machine.checkpoint().tried, before[over..], "{mark}");
+    }
+}
+
 #[test]
 fn the_halves_of_a_split_are_taken_over() {
     let settings = Settings { bisect: true, ..settings(4, 1) };
