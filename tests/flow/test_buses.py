@@ -130,19 +130,6 @@ async def test_an_event_that_a_target_does_not_take_goes_to_the_dead_letter_queu
     assert letters == []
 
 
-async def test_an_event_for_the_dead_letter_queue_is_in_the_log(app, clock, bus, caplog):
-    """A template made it too long for any target, and nobody was told."""
-    dead, inbox = app.queue("dead"), app.queue("small")
-    twice = ({"text": "$.detail.text"}, '"<text><text>"')
-    bus.rule("all", {"source": ["shop"]}, inbox, input_transformer=twice, dead_letter_queue=dead)
-    async with app:
-        await bus.put({"text": "x" * 600_000}, source="shop", detail_type="t")
-        [letter] = await dead.receive()
-    assert letter.attributes["RULE_ARN"].endswith("/all")
-    line = "orders/all: its target queue small did not take an event, after 1 try: it goes to queue dead, see `forebay why`"
-    assert line in caplog.text
-
-
 async def test_rules_are_refused_where_they_are_declared(app, bus):
     queue = app.queue("line.fifo")
     with pytest.raises(InvalidParameterValue, match="group_id"):

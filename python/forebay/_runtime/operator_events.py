@@ -103,8 +103,6 @@ class OperatorEvents:
 
     def _write(self, event: dict[str, Any], others: int) -> None:
         event["destinations"] = [self._shown(name) for name in event.get("destinations", ())]
-        if "dead_letter" in event:
-            event["dead_letter"] = self._shown(event["dead_letter"])
         event["metrics_page"] = self.metrics_page
         event["decorator"] = self.decorators.get(str(event["of"]).partition(":")[0], "function")
         text = _TEXTS[event["what"]](event)
@@ -211,8 +209,6 @@ def _undelivered(event: dict[str, Any]) -> str:
     if _is_routed(event):
         giver = f"rule {event['of']}: its target" if "/" in event["of"] else "a schedule: its target"
         what = f"{giver} {destination} did not take an event"
-    if "dead_letter" in event:
-        return f"{what}, after {tries}: it goes to {event['dead_letter']}, see `forebay why`"
     return f"{what}, after {tries}: listed as {event['id']}, see `forebay dlq show {event['id']}`"
 
 

@@ -45,8 +45,8 @@ _NEXT = (
 def doctor(ctx: click.Context, named: StorePlace | None, store: StorePlace, salvage: Path | None, output: str) -> None:
     """Check every record, row and page of a store: the directory STORE, or that of --store. Nothing in it is changed.
 
-    The app may run meanwhile. The exit status is 0 when the store is intact and 1 when it is damaged, salvaged or not. The last
-    line says how `memory=` of functions would be enforced if the app were started from here.
+    The app may run meanwhile. The exit status is 0 when the store is intact and 1 when it is damaged, salvaged or not. Of an
+    intact store the last line says how `memory=` of functions would be enforced if the app were started from here.
 
     Of a store on a PostgreSQL server it says what the server promises, and who owns the store. The status is 1 when the server
     promises less than durability="power-loss".

@@ -17,7 +17,7 @@ use crate::buses::put::{self, OnBus};
 use crate::buses::row::FIFO;
 use crate::buses::schemas;
 use crate::buses::BusRoom;
-use crate::failures::delivery::{dead_letter_fields, delivery_given_up};
+use crate::failures::delivery::delivery_given_up;
 use crate::failures::log::FailureRow;
 use crate::failures::routed::{error_code, RetryPolicy, RoutedFailure};
 use crate::observe::history::routes::Fate;
@@ -156,10 +156,6 @@ fn not_taken(room: &mut BusRoom<'_>, delivery: Delivery<'_>, error: &EngineError
     };
     let is_busy = matches!(error, EngineError::TooMany { .. }) && delivery.retry.attempts_max > 0;
     if !is_busy && dead_letter(room, &failure, event.carried) {
-        if let (Some(owner), Some(queue)) = (room.failures.owners.get(&delivery.owner.0), &failure.dead_letter_queue) {
-            let fields = dead_letter_fields(&failure.target, 1, queue);
-            room.ctx.notice(OperatorEvent::Undelivered, &owner.function, fields);
-        }
         return true;
     }
     let key = new_key(room, delivery);

@@ -532,30 +532,13 @@ fn give_up_delivery(room: &mut FailureRoom<'_>, key: FailureKey, mut row: Failur
         let why = row.last_error.clone().or(said).unwrap_or_default();
         note_fate(room, key, row.event_and_target(), Fate::GivenUp(why));
     }
-    if row.turn_to_dead_letter_queue() {
-        notice_dead_letter(room, key, &row);
-        if let Some(queue) = room.failures.deliveries.queues.get_mut(&key.mapping) {
-            queue.delay(key, room.ctx.now.mono_ns);
-        }
-    } else {
+    if !row.turn_to_dead_letter_queue() {
         row.undelivered_to = row.destination.take();
         notice_undelivered(room, key, &row);
+    } else if let Some(queue) = room.failures.deliveries.queues.get_mut(&key.mapping) {
+        queue.delay(key, room.ctx.now.mono_ns);
     }
     note_delivery(room, key, &row, payload);
-}
-
-/// The target of a rule or a schedule is tried no more: the event is for the dead-letter queue now.
-fn notice_dead_letter(room: &mut FailureRoom<'_>, key: FailureKey, row: &FailureRow) {
-    let (Some(routed), Some((owner, _))) = (&row.routed, room.failures.failed_of(key)) else { return };
-    let owner = owner.to_owned();
-    let queue = routed.dead_letter_queue.as_deref().unwrap_or_default();
-    let fields = dead_letter_fields(&routed.target, row.delivery_attempts, queue);
-    room.ctx.notice(OperatorEvent::Undelivered, &owner, fields);
-}
-
-/// What is told of an event that goes to the dead-letter queue of a rule or a schedule.
-pub(crate) fn dead_letter_fields(target: &str, tries: u32, queue: &str) -> Value {
-    json!({"destinations": [target], "tries": tries, "routed": true, "dead_letter": format!("queue:{queue}")})
 }
 
 /// Remember what became of an event at the target of a rule.

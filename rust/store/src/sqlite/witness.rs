@@ -52,13 +52,17 @@ impl Witness {
         Ok(Self { file: open_private(path)? })
     }
 
+    /// What it says to a start, which has made it by now if it was missing.
     pub(super) fn testimony(&self) -> io::Result<Testimony> {
+        self.said("is missing or empty")
+    }
+
+    fn said(&self, without_a_note: &'static str) -> io::Result<Testimony> {
         let mut note = [0; NOTE];
         let mut read = 0;
         while read < NOTE {
             match self.file.read_at(&mut note[read..], read as u64) {
-                // A start has made it by now if it was missing.
-                Ok(0) if read == 0 => return Ok(Testimony::Nothing("is missing or empty")),
+                Ok(0) if read == 0 => return Ok(Testimony::Nothing(without_a_note)),
                 Ok(0) => return Ok(Testimony::Nothing("is cut off")),
                 Ok(more) => read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -78,7 +82,7 @@ impl Witness {
     pub fn look(path: &Path) -> io::Result<Testimony> {
         match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Testimony::Nothing("is missing")),
-            file => Self { file: file? }.testimony(),
+            file => Self { file: file? }.said("is empty"),
         }
     }
 

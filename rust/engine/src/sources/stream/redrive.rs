@@ -269,13 +269,12 @@ fn redrive_event(room: &mut StreamRoom<'_>, key: FailureKey, mut row: FailureRow
     }
 }
 
-/// A redriven failure succeeded (it is forgotten) or failed again (it stays listed, with the new error and when that was).
+/// A redriven failure succeeded (it is forgotten) or failed again (it stays listed with the new error).
 pub(crate) fn redrive_ended(room: &mut StreamRoom<'_>, key: &FailureKey, succeeded: bool, body: Option<Vec<u8>>) {
     if succeeded {
         room.ctx.commit.pending.remove(Table::Failure, key.bytes());
     } else if let Ok(Some(bytes)) = room.ctx.row(Table::Failure, &key.bytes()) {
         if let Some((mut row, payload)) = decode(&bytes) {
-            row.failed_ms = room.ctx.now.wall_ms;
             row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned());
             room.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
         }
