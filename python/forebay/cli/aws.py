@@ -126,15 +126,15 @@ def env(*, host: str, port: int, region: str, store: StorePlace) -> None:
     lines.append("export AWS_DISABLE_HOST_PREFIX_INJECTION=true")
     # A login to AWS leaves them behind. The app refuses a token with a right key, and boto3 fails by itself after that time.
     lines.append("unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_CREDENTIAL_EXPIRATION")
-    if isinstance(store, ServerStore) or not (_read(store) or (store / FILE).exists()):
+    if isinstance(store, ServerStore) or not (store / FILE).exists():
         lines.append("# any signature is taken, unless the app has had keys since it started: then nobody is let in")
         lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]
         # JavaScript's SDK takes the profile before these two. Where there are keys, a profile may have one of them.
         lines.append("unset AWS_PROFILE AWS_DEFAULT_PROFILE")
-    elif not _read(store):
-        lines.append("# every key was revoked, so nobody is let in: `forebay aws keys create` makes one")
-    else:
+    elif _read(store):
         lines.append("# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: as `forebay aws keys create` has shown them")
+    else:
+        lines.append("# every key was revoked, so nobody is let in: `forebay aws keys create` makes one")
     click.echo("\n".join(lines))
 
 

@@ -146,10 +146,13 @@ def redrive(
     if dry_run:
         show(unpacked(messages), output, text=listed_text)
         return
-    text = f"accepted: {redriven:,}, to be run again one after the other; `forebay dlq list` shows what fails again"
-    if function is not None and not messages:
+    if queue is not None:
+        text = f"moved: {redriven:,}"
+    elif function is not None and not messages:
         text = f"nothing of {function} is listed that can run again: `forebay dlq list` shows what is"
-    show({"redriven": redriven}, output, text=text if queue is None else f"moved: {redriven:,}")
+    else:
+        text = f"accepted: {redriven:,}, to be run again one after the other; `forebay dlq list` shows what fails again"
+    show({"redriven": redriven}, output, text=text)
 
 
 def _redrive_all(
